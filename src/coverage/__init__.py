@@ -1,0 +1,68 @@
+"""Who reaches which public facility in fifteen minutes, and what to build next.
+
+Files → checked tables → minutes → verdicts → projects → one HTML map and one workbook.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from .assessment import CoverageReport, assess
+from .county import County, read_county, run_county
+from .datums import to_wgs84
+from .demand import read_demand, spread_demand
+from .errors import CoverageError, Finding, InputError
+from .facilities import read_facilities
+from .isochrones import isochrones
+from .maps import coverage_map
+from .modes import MODES, Mode
+from .network import RoadNetwork
+from .projects import project_summary, propose_projects
+from .roads import read_roads
+from .sample import SampleCounty, sample_county
+from .schema import IntakeReport, intake_report
+from .standards import Alternative, Indicator, Plan, Standard, load_plan
+from .terms import label
+from .travel import TravelTimes, nearest_facility, travel_times
+from .units import read_units
+from .workbook import write_workbook
+
+__all__ = [
+    "MODES",
+    "Alternative",
+    "County",
+    "CoverageError",
+    "CoverageReport",
+    "Finding",
+    "Indicator",
+    "InputError",
+    "IntakeReport",
+    "Mode",
+    "Plan",
+    "RoadNetwork",
+    "SampleCounty",
+    "Standard",
+    "TravelTimes",
+    "assess",
+    "coverage_map",
+    "intake_report",
+    "isochrones",
+    "label",
+    "load_plan",
+    "nearest_facility",
+    "project_summary",
+    "propose_projects",
+    "read_county",
+    "read_demand",
+    "read_facilities",
+    "read_roads",
+    "read_units",
+    "run_county",
+    "sample_county",
+    "spread_demand",
+    "to_wgs84",
+    "travel_times",
+    "write_workbook",
+]
+
+__version__ = version("facility-coverage")

@@ -1,0 +1,299 @@
+"""The whole line for one county: from the files one TOML names to a map, a workbook and a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+
+from .assessment import CoverageReport, assess
+from .demand import read_demand
+from .errors import ConfigError
+from .facilities import read_facilities
+from .files import write_beside
+from .isochrones import isochrones
+from .maps import coverage_map
+from .projects import propose_projects
+from .roads import read_roads
+from .sample import sample_county
+from .standards import load_plan
+from .tomlfile import check_keys, read_toml, require
+from .travel import travel_times
+from .units import read_units
+from .workbook import write_workbook
+
+__all__ = ["County", "CountyRun", "read_county", "run_county", "sample_as_county"]
+
+STEPS = ("units", "demand", "facilities", "roads", "travel_times", "assess", "projects", "isochrones", "map", "workbook", "manifest")  # fmt: skip
+_PACKAGES = ("facility-coverage", "geopandas", "shapely", "pyproj", "scipy", "networkx", "osmnx", "folium", "numpy", "pandas")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class County:
+    """What one county's run needs: files, how to read them, the plan and the circles to draw.
+
+    Make one with `read_county`.
+    """
+
+    name: str
+    units: Path
+    facilities: Path
+    roads: Path
+    plan: str | Path
+    demand: Path | None = None
+    datum: str | None = None
+    crs: str | None = None
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
+    circle_kind: str = "comprehensive_service"
+    circle_mode: str = "walk"
+    circle_minutes: tuple[float, ...] = (5.0, 10.0, 15.0)
+    out: Path = Path("facility-coverage")
+    lang: str = "zh"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The input files that are set, by name."""
+        named = {"units": self.units, "demand": self.demand, "facilities": self.facilities, "roads": self.roads}
+        return {name: path for name, path in named.items() if path is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class CountyRun:
+    """What a run found and wrote."""
+
+    report: CoverageReport
+    projects: gpd.GeoDataFrame
+    circles: gpd.GeoDataFrame
+    outputs: Mapping[str, Path]
+    seconds: Mapping[str, float]
+
+
+def sample_as_county(*, out: Path, lang: str = "zh") -> County:
+    """Give the sample county as a `County` ready to run."""
+    sample = sample_county()
+    return County(
+        name="滦平县（示例数据）" if lang == "zh" else "Luanping County (illustrative sample)",
+        units=sample.units,
+        demand=sample.demand,
+        facilities=sample.facilities,
+        roads=sample.roads,
+        plan="luanping-2025",
+        out=out,
+        lang=lang,
+    )
+
+
+def read_county(path: str | Path) -> County:
+    """Read a county file (TOML).
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file. Paths in it are relative to its own folder.
+
+    Returns
+    -------
+    County
+        Ready for `run_county`.
+
+    Raises
+    ------
+    ConfigError
+        For unknown keys (naming the nearest right one), missing keys and wrong types.
+    MissingInputError
+        Where the file itself is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> text = '''
+    ... name = "My county"
+    ... plan = "circle-15"
+    ... [files]
+    ... units = "villages.gpkg"
+    ... facilities = "ledger.xlsx"
+    ... roads = "roads.gpkg"
+    ... '''
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "county.toml")
+    ...     _ = file.write_text(text)
+    ...     county = read_county(file)
+    >>> county.name, county.units.name, county.demand is None
+    ('My county', 'villages.gpkg', True)
+    """
+    path = Path(path)
+    table = read_toml(path, error=ConfigError)
+    where = str(path)
+    check_keys(
+        table,
+        ["name", "plan", "datum", "crs", "lang", "files", "layers", "columns", "circles", "outputs"],
+        where=where,
+        error=ConfigError,
+    )
+    names = ["units", "demand", "facilities", "roads"]
+    files = require(table, "files", dict, where=where, error=ConfigError)
+    check_keys(files, names, where=f"{where}: [files]", error=ConfigError)
+    columns, layers = table.get("columns", {}), table.get("layers", {})
+    check_keys(columns, names, where=f"{where}: [columns]", error=ConfigError)
+    check_keys(layers, names, where=f"{where}: [layers]", error=ConfigError)
+    circles, outputs = table.get("circles", {}), table.get("outputs", {})
+    check_keys(circles, ["kind", "mode", "minutes"], where=f"{where}: [circles]", error=ConfigError)
+    check_keys(outputs, ["folder"], where=f"{where}: [outputs]", error=ConfigError)
+    lang = table.get("lang", "zh")
+    if lang not in {"zh", "en"}:
+        raise ConfigError(f"{where}: lang must be 'zh' or 'en', not {lang!r}")
+    folder = path.resolve().parent
+
+    def file(name: str) -> Path:
+        text = require(files, name, str, where=f"{where}: [files]", error=ConfigError)
+        return folder / str(text)
+
+    plan = require(table, "plan", str, where=where, error=ConfigError)
+    minutes = tuple(circles.get("minutes", (5, 10, 15)))
+    return County(
+        name=require(table, "name", str, where=where, error=ConfigError),
+        units=file("units"),
+        demand=file("demand") if "demand" in files else None,
+        facilities=file("facilities"),
+        roads=file("roads"),
+        plan=folder / plan if plan.endswith(".toml") else plan,
+        datum=table.get("datum"),
+        crs=table.get("crs"),
+        columns=columns,
+        layers=layers,
+        circle_kind=circles.get("kind", "comprehensive_service"),
+        circle_mode=circles.get("mode", "walk"),
+        circle_minutes=tuple(float(m) for m in minutes),
+        out=folder / outputs.get("folder", "facility-coverage"),
+        lang=lang,
+    )
+
+
+def run_county(
+    county: County, *, progress: Callable[[str], None] = lambda step: None
+) -> CountyRun:
+    """Run the whole line for one county and write its map, workbook and manifest.
+
+    Parameters
+    ----------
+    county : County
+        From `read_county`.
+    progress : callable
+        Told the name of each step (one of `STEPS`) as it begins.
+
+    Returns
+    -------
+    CountyRun
+        The report, the projects, the circles, the files written and the seconds of each step.
+
+    Raises
+    ------
+    CoverageError
+        Where an input or the plan cannot be used. Outputs are written whole or not at all.
+    """
+    seconds: dict[str, float] = {}
+    clock = [time.perf_counter()]
+
+    def begin(step: str) -> None:
+        if running:
+            seconds[running[-1]] = round(time.perf_counter() - clock[-1], 3)
+        running.append(step)
+        clock.append(time.perf_counter())
+        progress(step)
+
+    running: list[str] = []
+    columns, layers = county.columns, county.layers
+    plan = load_plan(county.plan)
+    begin("units")
+    units = read_units(county.units, layer=layers.get("units"), columns=columns.get("units"))
+    begin("demand")
+    demand = (
+        read_demand(county.demand, units, layer=layers.get("demand"), columns=columns.get("demand"))
+        if county.demand is not None
+        else None
+    )
+    begin("facilities")
+    facilities = read_facilities(
+        county.facilities,
+        datum=county.datum,
+        layer=layers.get("facilities"),
+        columns=columns.get("facilities"),
+    )
+    begin("roads")
+    roads = read_roads(
+        county.roads, crs=county.crs, layer=layers.get("roads"), columns=columns.get("roads")
+    )
+    begin("travel_times")
+    access = travel_times(units, facilities, roads, plan, demand=demand)
+    begin("assess")
+    report = assess(units, facilities, access, plan)
+    begin("projects")
+    projects = propose_projects(report, roads)
+    begin("isochrones")
+    circles = isochrones(
+        report.facilities,
+        roads,
+        kind=county.circle_kind,
+        mode=plan.modes[county.circle_mode],
+        minutes=county.circle_minutes,
+    )
+    begin("map")
+    drawn = coverage_map(
+        report, circles=circles, projects=projects, kind=county.circle_kind, lang=county.lang, title=county.name
+    )
+    outputs = {"map": write_beside(county.out / "map.html", drawn.save)}
+    begin("workbook")
+    outputs["workbook"] = write_workbook(report, projects, county.out / "coverage.xlsx", lang=county.lang)
+    begin("manifest")
+    manifest = _manifest(county, report, projects, outputs, seconds)
+    outputs["manifest"] = write_beside(
+        county.out / "manifest.json",
+        lambda name: Path(name).write_text(json.dumps(manifest, ensure_ascii=False, indent=2), "utf-8"),
+    )
+    return CountyRun(report, projects, circles, outputs, seconds)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(
+    county: County,
+    report: CoverageReport,
+    projects: gpd.GeoDataFrame,
+    outputs: Mapping[str, Path],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Say what went in, what it was judged by, and what came out."""
+    return {
+        "county": county.name,
+        "stamp": report.stamp,
+        "plan": {"plan_id": report.plan.plan_id, "name": report.plan.name_zh, "source": report.plan.source},
+        "inputs": {
+            name: {"file": path.name, "sha256": _sha256(path)} for name, path in county.files.items()
+        },
+        "rows": {
+            "units": len(report.units),
+            "demand": len(report.demand),
+            "facilities": len(report.facilities),
+            "road_edges": len(report.roads),
+            "road_nodes": len(report.roads.nodes),
+            "projects": len(projects),
+        },
+        "crs": {"units": report.units.crs.to_string(), "roads": report.roads.crs.to_string()},
+        "options": dict(report.access.options),
+        "packages": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "seconds": dict(seconds),
+        "outputs": {name: {"file": path.name, "sha256": _sha256(path)} for name, path in outputs.items()},
+    }

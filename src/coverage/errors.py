@@ -1,0 +1,102 @@
+"""Every error this package raises on purpose.
+
+Each is a `CoverageError` and also the builtin a caller would expect (`ValueError`,
+`FileNotFoundError`), so that both ``except CoverageError`` and ordinary handlers work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "ConfigError",
+    "CoverageError",
+    "Finding",
+    "InputError",
+    "MissingDependencyError",
+    "MissingInputError",
+    "NetworkError",
+    "NoCrsError",
+    "PlanError",
+]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing noticed while reading or checking an input.
+
+    Parameters
+    ----------
+    severity : str
+        ``"error"`` (the row or file cannot be used), ``"warning"`` (used, but look at it) or
+        ``"note"`` (what was done, for the record).
+    rule : str
+        The rule in a sentence.
+    cure : str
+        What was done, or what the planner can do.
+    file, sheet, row, field, value
+        Where it is. `row` is the row number a person sees in the file (1 is the first line of a
+        spreadsheet, 1 the first feature of a layer); None where the finding concerns the whole.
+    """
+
+    severity: str
+    rule: str
+    cure: str
+    file: str = ""
+    sheet: str = ""
+    row: int | None = None
+    field: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        """Give the finding as one line."""
+        place = [self.file]
+        if self.sheet:
+            place.append(f"sheet {self.sheet}")
+        if self.row is not None:
+            place.append(f"row {self.row}")
+        if self.field:
+            place.append(f"field {self.field}")
+        if self.value:
+            place.append(f"value {self.value!r}")
+        return f"{', '.join(p for p in place if p)}: {self.rule} → {self.cure}"
+
+
+class CoverageError(Exception):
+    """Base of every error raised on purpose by this package."""
+
+
+class InputError(CoverageError, ValueError):
+    """An input cannot be used; all its faults are listed at once in `findings`."""
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        self.findings: tuple[Finding, ...] = tuple(findings)
+        shown = [f"  - {finding}" for finding in self.findings[:20]]
+        if len(self.findings) > len(shown):
+            shown.append(f"  - … and {len(self.findings) - len(shown)} more (see .findings)")
+        super().__init__("\n".join([message, *shown]))
+
+
+class NoCrsError(InputError):
+    """A layer does not say which coordinate reference system it is in."""
+
+
+class MissingInputError(CoverageError, FileNotFoundError):
+    """A file, layer or sheet that was named is not there."""
+
+
+class NetworkError(CoverageError, ValueError):
+    """A road network cannot be compiled or searched."""
+
+
+class PlanError(CoverageError, ValueError):
+    """A plan or standards file says something that cannot be used."""
+
+
+class ConfigError(CoverageError, ValueError):
+    """A county file (TOML) says something that cannot be used."""
+
+
+class MissingDependencyError(CoverageError, ImportError):
+    """An optional package that this step needs is not installed."""

@@ -1,0 +1,834 @@
+"""The coverage map: one HTML file that opens with no network at all.
+
+The county's own roads are the base map, so there are no tiles; Leaflet is written into the file
+from the installed package ``django-js-lib-leaflet``; names travel as JSON and reach the page only
+as text, never as markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import html
+import json
+import math
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import folium
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from branca.element import Element, Figure
+from folium.template import Template
+
+from .errors import MissingDependencyError, NoCrsError
+from .terms import LANGUAGES, label, labels
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from importlib.resources.abc import Traversable
+
+    from .assessment import CoverageReport
+
+__all__ = ["OfflineMap", "coverage_map"]
+
+WGS84 = "EPSG:4326"
+
+_DEGREE_STEPS = 1e5  # coordinates are kept to 5 decimals: about one metre
+_BORDER_TOLERANCE_M = 12.0
+_ROAD_TOLERANCE_M = 8.0
+_CIRCLE_TOLERANCE_M = 15.0
+_LABEL_TOLERANCE_M = 100.0
+_NEAR_MINUTES = 5.0  # a verdict at most this far over its limit is shown amber, not red
+_RING_POINTS = 3
+
+# What a unit or hamlet is shown as; the page stores the position in this list, not the word.
+_STATES = ("covered", "shared", "near", "uncovered", "unknown", "not_applicable")
+_BASES = ("ledger", "reachable")
+_STATUSES = ("in_use", "closed", "planned", "shared")
+
+_ROAD_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "path": ("bridleway", "corridor", "cycleway", "footway", "path", "pedestrian", "steps", "track"),
+    "local": (),  # every class not named here
+    "tertiary": ("tertiary",),
+    "secondary": ("secondary",),
+    "primary": ("primary",),
+    "trunk": ("motorway", "trunk"),
+}
+
+_LEAFLET = "django-js-lib-leaflet"
+
+
+class _Verbatim(Element):
+    """Text that goes into the page as it is.
+
+    branca renders the children of a figure as Jinja templates; a village called ``{{ 7 * 7 }}``,
+    and Leaflet's minified script, must not be.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def render(self, **_kwargs: Any) -> str:
+        """Give the text, untouched."""
+        return self._text
+
+
+class OfflineMap(folium.Map):  # type: ignore[misc]
+    """A `folium.Map` that loads nothing from the network.
+
+    Folium layers are added to it as to any other map (markers, popups, GeoJSON, feature groups and
+    their control work; plug-ins that fetch scripts of their own still do so, and so do tiles).
+
+    Parameters
+    ----------
+    payload : mapping
+        What the page draws: plain numbers, strings, lists and mappings.
+    lang : {"zh", "en"}
+        Language of the page.
+    bounds : sequence of float
+        West, south, east and north in degrees, WGS-84.
+
+    See Also
+    --------
+    coverage_map : Make one from a coverage report.
+    """
+
+    default_js: Sequence[tuple[str, str]] = []
+    default_css: Sequence[tuple[str, str]] = []
+
+    _template = Template(
+        """
+        {% macro script(this, kwargs) %}
+            var {{ this.get_name() }} = L.map({{ this.get_name()|tojson }}, {
+                center: {{ this.location|tojson }},
+                ...{{ this.options|tojavascript }}
+            });
+            facilityCoverage.start({{ this.get_name() }}, {{ this.get_name()|tojson }});
+            {%- if this.objects_to_stay_in_front %}
+            (function () {
+                const bringToFront = function () {
+                    {%- for item in this.objects_to_stay_in_front %}
+                    {{ item.get_name() }}.bringToFront();
+                    {%- endfor %}
+                };
+                {{ this.get_name() }}.on("overlayadd", bringToFront);
+                window.setTimeout(bringToFront, 0);
+            })();
+            {%- endif %}
+        {% endmacro %}
+        """
+    )
+
+    def __init__(
+        self, payload: Mapping[str, Any], *, lang: str, bounds: Sequence[float]
+    ) -> None:
+        west, south, east, north = bounds
+        super().__init__(
+            location=[(south + north) / 2, (west + east) / 2],
+            tiles=None,
+            zoom_start=10,
+            zoom_snap=0.1,
+            zoom_delta=0.5,
+            wheel_px_per_zoom_level=100,
+            max_zoom=19,
+        )
+        self._payload = payload
+        self._lang = lang
+
+    def render(self, **kwargs: Any) -> None:
+        """Write the page's parts into the figure that holds the map."""
+        figure = self.get_root()
+        if not isinstance(figure, Figure):
+            raise TypeError("an OfflineMap can only be rendered inside a branca Figure")
+        figure.title = html.escape(str(self._payload["title"]))
+        figure.header.add_child(_Verbatim(_page_head()), name="facility_coverage_head")
+        figure.html.add_child(
+            _Verbatim(_page_body(self._payload, name=self.get_name(), lang=self._lang)),
+            name=f"{self.get_name()}_page",
+        )
+        super().render(**kwargs)
+
+
+def coverage_map(
+    report: CoverageReport,
+    *,
+    circles: gpd.GeoDataFrame | None = None,
+    projects: gpd.GeoDataFrame | None = None,
+    kind: str = "comprehensive_service",
+    lang: str = "zh",
+    title: str | None = None,
+    subtitle: str | None = None,
+    basis: str = "reachable",
+    context: gpd.GeoDataFrame | None = None,
+    source: str | None = None,
+    review_number: str = "",
+    drawn_on: dt.date | None = None,
+) -> OfflineMap:
+    """Draw a coverage report as a map in one self-contained HTML file.
+
+    Parameters
+    ----------
+    report : CoverageReport
+        The report; it is not changed.
+    circles : GeoDataFrame, optional
+        Isochrones, as `isochrones` gives them. Those of one kind, mode and time are merged.
+    projects : GeoDataFrame, optional
+        Projects, as `propose_projects` gives them.
+    kind : str
+        The facility kind shown first; the reader of the map can choose another.
+    lang : {"zh", "en"}
+        Language of everything but the names.
+    title : str, optional
+        Heading of the map; by default the words "Community facility coverage".
+    subtitle : str, optional
+        Line under it; by default the plan's name. The kind, the basis and the date follow it.
+    basis : {"reachable", "ledger"}
+        The basis shown first; the reader of the map can choose the other.
+    context : GeoDataFrame, optional
+        Outlines of the neighbouring counties, with a column ``name`` if they are to be labelled.
+    source : str, optional
+        What to print as the source.
+    review_number : str
+        The map-review number (审图号), if the map has one.
+    drawn_on : datetime.date, optional
+        Date printed on the map; by default today.
+
+    Returns
+    -------
+    OfflineMap
+        A `folium.Map`. ``.save(path)`` writes the file; in a notebook it shows itself.
+
+    Raises
+    ------
+    ValueError
+        `kind`, `lang` or `basis` is none of those known.
+    NoCrsError
+        A table does not say which coordinate reference system it is in.
+    MissingDependencyError
+        The package that carries Leaflet is not installed.
+
+    Notes
+    -----
+    Borders are simplified together (`shapely.coverage_simplify`), so neighbours keep a common
+    border; coordinates are EPSG:4326, kept to 5 decimals, about one metre. The verdicts come from
+    the report's minutes and never from the drawn shapes.
+
+    Examples
+    --------
+    >>> chart = coverage_map(report, lang="zh")  # doctest: +SKIP
+    >>> chart.save("coverage.html")  # doctest: +SKIP
+    """
+    kinds = list(dict.fromkeys(report.verdicts["kind"]))
+    _check_choice("kind", kind, kinds)
+    _check_choice("lang", lang, LANGUAGES)
+    _check_choice("basis", basis, _BASES)
+    metric = report.roads.crs
+    if metric is None:
+        raise NoCrsError("the road network does not say which coordinate reference system it is in")
+
+    units = _to_crs(report.units, metric, what="units")
+    shapes = _simplified_coverage(units.geometry)
+    grid = _Grid(_geographic(shapes, metric))
+    unit_at = _positions(report.units["unit_code"])
+    facility_at = _positions(report.facilities["facility_id"])
+    text = labels("map", lang)
+
+    plan_name = getattr(report.plan, f"name_{lang}", "") or ""
+    payload = {
+        "lang": lang,
+        "title": text["title"] if title is None else title,
+        "subtitle": plan_name if subtitle is None else subtitle,
+        "stamp": report.stamp or text["default_stamp"],
+        "source": text["source_default"] if source is None else source,
+        "review_number": review_number,
+        "date": (drawn_on or dt.date.today()).isoformat(),  # noqa: DTZ011 - the reader's own day
+        "start": {"kind": kinds.index(kind), "basis": basis},
+        "origin": grid.origin,
+        "bounds": grid.bounds,
+        "text": text,
+        "states": [{"id": key, "label": label("map_state", key, lang)} for key in _STATES],
+        "bases": [{"id": key, "label": label("basis", key, lang)} for key in _BASES],
+        "kinds": [{"id": key, "label": label("kind", key, lang)} for key in kinds],
+        "words": {
+            group: labels(group, lang)
+            for group in ("reason", "mode", "setting", "unit_kind", "measure", "status", "project",
+                          "nature", "kind")
+        },
+        "units": _unit_columns(units, shapes, grid),
+        "townships": _township_columns(units, shapes, grid),
+        "county": grid.polygons(shapely.union_all(_geographic(shapes, metric))),
+        "context": _context_columns(context, grid, metric),
+        "roads": _road_lines(report.roads, grid),
+        "verdicts": _verdict_columns(report, kinds, unit_at, facility_at),
+        "rates": _rate_rows(report.rates),
+        "facilities": _facility_columns(report.facilities, grid, unit_at, metric),
+        "demand": _demand_columns(report, kinds, grid, unit_at, metric),
+        "projects": _project_columns(projects, grid, unit_at, report.facilities, metric),
+        "circles": _circle_bands(circles, grid, metric),
+    }
+    return OfflineMap(payload, lang=lang, bounds=grid.bounds)
+
+
+def _check_choice(name: str, value: str, known: Iterable[str]) -> None:
+    choices = list(known)
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+# --- geometry ------------------------------------------------------------------------------------
+
+
+def _to_crs(table: gpd.GeoDataFrame, crs: Any, *, what: str) -> gpd.GeoDataFrame:
+    if table.crs is None:
+        raise NoCrsError(f"the {what} do not say which coordinate reference system they are in")
+    return table.to_crs(crs)
+
+
+def _geographic(shapes: Any, crs: Any) -> Any:
+    return np.asarray(gpd.GeoSeries(shapes, crs=crs).to_crs(WGS84).array)
+
+
+def _simplified_coverage(shapes: gpd.GeoSeries) -> Any:
+    """Simplify all borders together, so that neighbours keep one common border."""
+    simple = np.array(shapes.array, dtype=object)
+    there = ~(shapely.is_missing(simple) | shapely.is_empty(simple))
+    if there.any():
+        simple[there] = shapely.make_valid(
+            shapely.coverage_simplify(simple[there], _BORDER_TOLERANCE_M)
+        )
+    return simple
+
+
+class _Grid:
+    """Whole steps of 1e-5 degree from the county's south-west corner.
+
+    A line becomes one flat list: the first point, then the step to each next point. That is a
+    third of the size of decimal pairs, and the page decodes it with two additions a point.
+    """
+
+    def __init__(self, geographic: Any) -> None:
+        west, south, east, north = shapely.total_bounds(geographic)
+        if not math.isfinite(west):
+            raise ValueError("the units have no geometry to draw")
+        self.bounds = [round(float(value), 5) for value in (west, south, east, north)]
+        self.origin = [round(float(west) * _DEGREE_STEPS), round(float(south) * _DEGREE_STEPS)]
+
+    def line(self, coordinates: Any) -> list[int]:
+        """Encode a line's (n, 2) coordinates in degrees."""
+        steps = np.rint(np.asarray(coordinates)[:, :2] * _DEGREE_STEPS).astype(np.int64)
+        steps -= self.origin
+        moves = np.diff(steps, axis=0)
+        moves = moves[(moves != 0).any(axis=1)]
+        encoded: list[int] = np.concatenate([steps[:1], moves]).ravel().tolist()
+        return encoded
+
+    def polygons(self, shape: Any) -> list[list[list[int]]]:
+        """Encode the polygons of a shape: polygons, rings, moves; other parts are left out."""
+        polygons = []
+        for part in shapely.get_parts(shape):
+            if part is None or part.geom_type != "Polygon" or part.is_empty:
+                continue
+            rings = [self.line(shapely.get_coordinates(ring)[:-1]) for ring in _rings(part)]
+            rings = [ring for ring in rings if len(ring) >= 2 * _RING_POINTS]
+            if rings:
+                polygons.append(rings)
+        return polygons
+
+    def points(self, points: Any) -> tuple[list[int | None], list[int | None]]:
+        """Encode points as two columns; a missing point is None in both."""
+        x, y = shapely.get_x(points), shapely.get_y(points)
+        return (
+            [self._step(value, self.origin[0]) for value in x],
+            [self._step(value, self.origin[1]) for value in y],
+        )
+
+    @staticmethod
+    def _step(degrees: float, origin: int) -> int | None:
+        return round(float(degrees) * _DEGREE_STEPS) - origin if math.isfinite(degrees) else None
+
+
+def _rings(polygon: Any) -> list[Any]:
+    return [polygon.exterior, *polygon.interiors]
+
+
+def _label_points(shapes: Any, crs: Any) -> Any:
+    """Find where a name has most room: the centre of the largest circle inside each shape."""
+    centres = np.full(len(shapes), None, dtype=object)
+    for index, shape in enumerate(shapes):
+        if shape is None or shape.is_empty or shape.area == 0:
+            continue
+        radius = shapely.maximum_inscribed_circle(shape, tolerance=_LABEL_TOLERANCE_M)
+        centres[index] = shapely.get_point(radius, 0)
+    return _geographic(centres, crs)
+
+
+# --- tables as columns ---------------------------------------------------------------------------
+
+
+def _positions(keys: pd.Series) -> dict[Hashable, int]:
+    return {key: index for index, key in enumerate(keys) if not _missing(key)}
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (
+        isinstance(value, float) and math.isnan(value)
+    )
+
+
+def _text_of(value: Any) -> str:
+    return "" if _missing(value) else str(value)
+
+
+def _number(value: Any, digits: int | None = None) -> float | int | None:
+    """Give a plain number, or None where there is none: JSON knows neither NaN nor infinity."""
+    if _missing(value) or not math.isfinite(float(value)):
+        return None
+    number = float(value)
+    if digits is not None:
+        number = round(number, digits)
+    return int(number) if number.is_integer() else number
+
+
+def _column(table: pd.DataFrame, name: str) -> list[Any]:
+    """Give a column as a list; one the table does not have is all None."""
+    return table[name].tolist() if name in table.columns else [None] * len(table)
+
+
+def _texts(table: pd.DataFrame, name: str) -> list[str]:
+    return [_text_of(value) for value in _column(table, name)]
+
+
+def _numbers(
+    table: pd.DataFrame, name: str, digits: int | None = None
+) -> list[float | int | None]:
+    return [_number(value, digits) for value in _column(table, name)]
+
+
+def _flags(table: pd.DataFrame, name: str) -> list[int]:
+    return [int(not _missing(value) and bool(value)) for value in _column(table, name)]
+
+
+def _lookup(
+    table: pd.DataFrame, name: str, positions: Mapping[Hashable, int]
+) -> list[int]:
+    return [
+        -1 if _missing(value) else positions.get(value, -1) for value in _column(table, name)
+    ]
+
+
+def _encoded(values: Sequence[str]) -> dict[str, list[Any]]:
+    """Store words once: the distinct ones, and for each row the place of its word."""
+    distinct = list(dict.fromkeys(values))
+    place = {word: index for index, word in enumerate(distinct)}
+    return {"words": distinct, "at": [place[value] for value in values]}
+
+
+def _unit_columns(units: gpd.GeoDataFrame, shapes: Any, grid: _Grid) -> dict[str, Any]:
+    x, y = grid.points(_label_points(shapes, units.crs))
+    return {
+        "code": _texts(units, "unit_code"),
+        "name": _texts(units, "name"),
+        "township": _encoded(_texts(units, "township")),
+        "unit_kind": _encoded(_texts(units, "unit_kind")),
+        "setting": _encoded(_texts(units, "setting")),
+        "residents": _numbers(units, "residents"),
+        "x": x,
+        "y": y,
+        "shape": [grid.polygons(shape) for shape in _geographic(shapes, units.crs)],
+    }
+
+
+def _township_columns(units: gpd.GeoDataFrame, shapes: Any, grid: _Grid) -> dict[str, Any]:
+    by = "township_code" if "township_code" in units.columns else "township"
+    names, outlines = [], []
+    for _, rows in units.reset_index(drop=True).groupby(by, sort=True, dropna=True):
+        names.append(_text_of(rows["township"].iloc[0]))
+        outlines.append(shapely.union_all(shapes[rows.index.to_numpy()]))
+    merged = np.array(outlines, dtype=object)
+    x, y = grid.points(_label_points(merged, units.crs))
+    return {
+        "name": names,
+        "x": x,
+        "y": y,
+        "size": [round(float(area) / 1e6, 2) for area in shapely.area(merged)],
+        "shape": [grid.polygons(shape) for shape in _geographic(merged, units.crs)],
+    }
+
+
+def _context_columns(
+    context: gpd.GeoDataFrame | None, grid: _Grid, crs: Any
+) -> dict[str, Any] | None:
+    if context is None or context.empty:
+        return None
+    metric = _to_crs(context, crs, what="neighbouring outlines")
+    shapes = _simplified_coverage(metric.geometry)
+    x, y = grid.points(_label_points(shapes, crs))
+    return {
+        "name": _texts(context, "name"),
+        "x": x,
+        "y": y,
+        "shape": [grid.polygons(shape) for shape in _geographic(shapes, crs)],
+    }
+
+
+def _road_class(highway: Any) -> str:
+    if isinstance(highway, (list, tuple, set)):
+        highway = next(iter(highway), "")
+    name = _text_of(highway).removesuffix("_link")
+    return next((key for key, members in _ROAD_CLASSES.items() if name in members), "local")
+
+
+def _road_lines(roads: Any, grid: _Grid) -> list[dict[str, Any]]:
+    """Merge the roads of each class into long lines, least important class first."""
+    edges = _to_crs(roads.edges, roads.crs, what="roads")
+    # Both directions of a street are one line on paper.
+    lines = shapely.normalize(np.asarray(edges.geometry.array))
+    frame = pd.DataFrame(
+        {"line": lines, "wkb": shapely.to_wkb(lines), "highway": edges["highway"].to_numpy()}
+    ).dropna(subset=["wkb"])
+    frame = frame.drop_duplicates("wkb")
+    frame["class"] = [_road_class(value) for value in frame["highway"]]
+    drawn = []
+    for name in _ROAD_CLASSES:
+        chosen = frame.loc[frame["class"] == name, "line"].to_numpy()
+        if not len(chosen):
+            continue
+        merged = shapely.line_merge(shapely.multilinestrings(shapely.get_parts(chosen)))
+        merged = shapely.simplify(shapely.get_parts(merged), _ROAD_TOLERANCE_M)
+        paths = [
+            grid.line(shapely.get_coordinates(line)) for line in _geographic(merged, roads.crs)
+        ]
+        drawn.append({"class": name, "lines": [path for path in paths if len(path) > 2]})  # noqa: PLR2004 - more than one point
+    return drawn
+
+
+def _shown_reachable(state: str, reason: str, minutes: Any, limit: Any) -> int:
+    over = _number(minutes), _number(limit)
+    if (
+        state == "uncovered"
+        and reason in ("", "too_far")
+        and over[0] is not None
+        and over[1] is not None
+        and over[0] <= over[1] + _NEAR_MINUTES
+    ):
+        state = "near"
+    return _STATES.index(state if state in _STATES else "unknown")
+
+
+def _shared_facilities(facilities: gpd.GeoDataFrame) -> dict[Hashable, tuple[bool, Any]]:
+    return {
+        row_id: (status == "shared", unit)
+        for row_id, status, unit in zip(
+            _column(facilities, "facility_id"),
+            _column(facilities, "status"),
+            _column(facilities, "unit_code"),
+            strict=True,
+        )
+    }
+
+
+def _verdict_columns(
+    report: CoverageReport,
+    kinds: Sequence[str],
+    unit_at: Mapping[Hashable, int],
+    facility_at: Mapping[Hashable, int],
+) -> list[dict[str, Any]]:
+    """Give for each kind its verdicts as columns in the order of the units."""
+    sharing = _shared_facilities(report.facilities)
+    size = len(report.units)
+    columns = []
+    for kind in kinds:
+        rows = report.verdicts[report.verdicts["kind"] == kind]
+        rows = rows.drop_duplicates("unit_code").set_index("unit_code")
+        rows = rows.reindex(report.units["unit_code"]).reset_index()
+        ledger = []
+        for code, state, facility in zip(
+            rows["unit_code"], rows["ledger_state"], rows["ledger_facility_id"], strict=True
+        ):
+            is_shared, keeper = sharing.get(facility, (False, code))
+            if state == "covered" and (is_shared or (not _missing(keeper) and keeper != code)):
+                state = "shared"  # noqa: PLW2901 - the shown state refines the stored one
+            ledger.append(_STATES.index(state) if state in _STATES else _STATES.index("unknown"))
+        reachable = [
+            _shown_reachable(*row)
+            for row in zip(
+                rows["reachable_state"],
+                rows["reachable_reason"],
+                rows["minutes"],
+                rows["limit_minutes"],
+                strict=True,
+            )
+        ]
+        columns.append(
+            {
+                "ledger": ledger,
+                "reachable": reachable,
+                "ledger_reason": _encoded(_texts(rows, "ledger_reason")),
+                "reachable_reason": _encoded(_texts(rows, "reachable_reason")),
+                "ledger_facility": _lookup(rows, "ledger_facility_id", facility_at),
+                "facility": _lookup(rows, "facility_id", facility_at),
+                "minutes": _numbers(rows, "minutes", 1),
+                "limit": _numbers(rows, "limit_minutes", 1),
+                "mode": _encoded(_texts(rows, "mode")),
+                "share": _numbers(rows, "people_share", 3),
+            }
+        )
+        if len(ledger) != size or len(unit_at) != size:
+            raise ValueError("the report's units do not have distinct unit codes")
+    return columns
+
+
+def _rate_rows(rates: pd.DataFrame) -> list[dict[str, Any]]:
+    words = ("kind", "setting", "basis", "measure")
+    numbers = ("covered", "uncovered", "unknown", "total", "share", "target", "missing")
+    columns = {name: _texts(rates, name) for name in words} | {
+        name: _numbers(rates, name) for name in numbers
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _facility_columns(
+    facilities: gpd.GeoDataFrame, grid: _Grid, unit_at: Mapping[Hashable, int], metric: Any
+) -> dict[str, Any]:
+    placed = _to_crs(facilities, WGS84, what="facilities") if len(facilities) else facilities
+    x, y = grid.points(_as_points(placed.geometry.array, metric))
+    return {
+        "name": _texts(facilities, "name"),
+        "kind": _encoded(_texts(facilities, "kind")),
+        "status": _encoded(_texts(facilities, "status")),
+        "unit": _lookup(facilities, "unit_code", unit_at),
+        "outside": _flags(facilities, "outside"),
+        "area": _numbers(facilities, "floor_area_m2", 0),
+        "hours": _numbers(facilities, "hours_per_day", 1),
+        "x": x,
+        "y": y,
+    }
+
+
+def _as_points(shapes: Any, _metric: Any) -> Any:
+    """Give each shape's point; a facility kept as an outline stands at a point inside it."""
+    array = np.asarray(shapes, dtype=object)
+    odd = ~shapely.is_missing(array) & (shapely.get_type_id(array) != 0)
+    array = array.copy()
+    array[odd] = shapely.point_on_surface(array[odd])
+    return array
+
+
+def _demand_columns(
+    report: CoverageReport,
+    kinds: Sequence[str],
+    grid: _Grid,
+    unit_at: Mapping[Hashable, int],
+    metric: Any,
+) -> dict[str, Any]:
+    demand = report.demand
+    if "role" in demand.columns:
+        # Grid cells that only measure area are not places a reader can look for.
+        demand = demand[demand["role"].to_numpy() != "area"]
+    placed = _to_crs(demand, WGS84, what="demand points") if len(demand) else demand
+    x, y = grid.points(_as_points(placed.geometry.array, metric))
+    limits = {
+        (code, kind): limit
+        for code, kind, limit in zip(
+            report.verdicts["unit_code"],
+            report.verdicts["kind"],
+            report.verdicts["limit_minutes"],
+            strict=True,
+        )
+    }
+    verdicts = []
+    for kind in kinds:
+        rows = report.demand_verdicts[report.demand_verdicts["kind"] == kind]
+        rows = rows.drop_duplicates("demand_id").set_index("demand_id")
+        rows = rows.reindex(demand["demand_id"])
+        shown = [
+            _shown_reachable(state, _text_of(reason), minutes, limits.get((code, kind)))
+            for state, reason, minutes, code in zip(
+                rows["state"], rows["reason"], rows["minutes"], demand["unit_code"], strict=True
+            )
+        ]
+        verdicts.append(
+            {"state": "".join(map(str, shown)), "minutes": _numbers(rows, "minutes", 1)}
+        )
+    return {
+        "name": _texts(demand, "name"),
+        "unit": _lookup(demand, "unit_code", unit_at),
+        "residents": _numbers(demand, "residents"),
+        "x": x,
+        "y": y,
+        "verdicts": verdicts,
+    }
+
+
+def _project_columns(
+    projects: gpd.GeoDataFrame | None,
+    grid: _Grid,
+    unit_at: Mapping[Hashable, int],
+    facilities: gpd.GeoDataFrame,
+    metric: Any,
+) -> dict[str, Any] | None:
+    if projects is None or projects.empty:
+        return None
+    placed = _to_crs(projects, WGS84, what="projects")
+    x, y = grid.points(_as_points(placed.geometry.array, metric))
+    host_names = dict(zip(facilities["facility_id"], facilities["name"], strict=True))
+    return {
+        "number": _numbers(projects, "number"),
+        "name": _texts(projects, "name"),
+        "project": _encoded(_texts(projects, "project")),
+        "nature": _encoded(_texts(projects, "nature")),
+        "unit": _lookup(projects, "unit_code", unit_at),
+        "reasons": [_reason_keys(value) for value in _column(projects, "reasons")],
+        "floor": _numbers(projects, "short_floor_area_m2", 0),
+        "activity": _numbers(projects, "short_activity_area_m2", 0),
+        "residents": _numbers(projects, "residents"),
+        "households": _numbers(projects, "households"),
+        "deadline": _numbers(projects, "deadline"),
+        "in_quota": _flags(projects, "in_quota"),
+        "rank": _numbers(projects, "rank"),
+        "host": [
+            _text_of(host_names.get(value, value)) if not _missing(value) else ""
+            for value in _column(projects, "host_facility_id")
+        ],
+        "x": x,
+        "y": y,
+    }
+
+
+def _reason_keys(value: Any) -> list[str]:
+    if isinstance(value, (list, tuple, set)):
+        return [str(item) for item in value]
+    pieces = _text_of(value).replace(";", ",").replace("、", ",").split(",")
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
+def _circle_bands(
+    circles: gpd.GeoDataFrame | None, grid: _Grid, crs: Any
+) -> list[dict[str, Any]]:
+    """Merge the isochrones of each kind, mode and time, the longest time first."""
+    if circles is None or circles.empty:
+        return []
+    metric = _to_crs(circles, crs, what="isochrones")
+    keys = [name for name in ("kind", "mode", "minutes") if name in metric.columns]
+    bands = []
+    for key, rows in metric.groupby(keys, dropna=False, sort=True):
+        merged = shapely.union_all(rows.geometry.to_numpy())
+        merged = shapely.simplify(merged, _CIRCLE_TOLERANCE_M)
+        found = dict(zip(keys, key, strict=True))
+        bands.append(
+            {
+                "kind": _text_of(found.get("kind")),
+                "mode": _text_of(found.get("mode")),
+                "minutes": _number(found.get("minutes")),
+                "shape": grid.polygons(_geographic([merged], crs)[0]),
+            }
+        )
+    return sorted(bands, key=lambda band: -(band["minutes"] or 0))
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+def _web_file(name: str) -> str:
+    return files("facility_coverage.web").joinpath(name).read_text(encoding="utf-8")
+
+
+def _leaflet_folder() -> Traversable:
+    try:
+        folder = files("js_lib_leaflet") / "static" / "js_lib_leaflet"
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"the map needs the package {_LEAFLET}, which carries Leaflet: pip install {_LEAFLET}"
+        ) from error
+    if not (folder / "leaflet.js").is_file():
+        raise MissingDependencyError(
+            f"the installed package {_LEAFLET} holds no leaflet.js: reinstall it"
+        )
+    return folder
+
+
+def _data_uri(image: Traversable) -> str:
+    return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode("ascii")
+
+
+def _inline_script(text: str) -> str:
+    # A closing tag inside a string would end the script early.
+    return "<script>\n" + text.replace("</script", "<\\/script") + "\n</script>"
+
+
+@cache
+def _page_head() -> str:
+    """Give the styles and scripts of the page: Leaflet's, then ours."""
+    folder = _leaflet_folder()
+    css = (folder / "leaflet.css").read_text(encoding="utf-8")
+    js = (folder / "leaflet.js").read_text(encoding="utf-8")
+    js = "\n".join(line for line in js.splitlines() if not line.startswith("//# sourceMappingURL"))
+    for image in ("layers.png", "layers-2x.png", "marker-icon.png"):
+        css = css.replace(f"url(images/{image})", f"url({_data_uri(folder / 'images' / image)})")
+    icons = {
+        "iconUrl": _data_uri(folder / "images" / "marker-icon.png"),
+        "iconRetinaUrl": _data_uri(folder / "images" / "marker-icon-2x.png"),
+        "shadowUrl": _data_uri(folder / "images" / "marker-shadow.png"),
+    }
+    # Leaflet otherwise puts a guessed folder before the names of its own images.
+    marker = (
+        "delete L.Icon.Default.prototype._getIconUrl;\n"
+        f"L.Icon.Default.mergeOptions({_safe_json(icons)});"
+    )
+    return "\n".join(
+        [
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<style>\n{css}\n</style>",
+            f"<style>\n{_web_file('map.css')}\n</style>",
+            _inline_script(js),
+            _inline_script(marker),
+            _inline_script(_web_file("folium_shim.js")),
+            _inline_script(_web_file("map.js")),
+        ]
+    )
+
+
+def _safe_json(value: Any) -> str:
+    """Write JSON that can stand inside a ``<script>`` element, whatever the names hold.
+
+    Examples
+    --------
+    >>> _safe_json({"name": "</script>"})
+    '{"name":"\\\\u003c/script\\\\u003e"}'
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _page_body(payload: Mapping[str, Any], *, name: str, lang: str) -> str:
+    """Give the page around the map. What must be seen even on paper stands here as markup."""
+    text = payload["text"]
+    safe = {key: html.escape(str(payload[key])) for key in ("title", "subtitle", "stamp", "source")}
+    colon = text["colon"]
+    review = html.escape(payload["review_number"]) or '<span class="fc-blank"></span>'
+    return f"""
+<div class="fc-page" id="{name}_page" lang="{"zh-CN" if lang == "zh" else "en"}">
+  <header class="fc-head">
+    <h1 class="fc-title">{safe["title"]}</h1>
+    <p class="fc-subtitle"><span>{safe["subtitle"]}</span><span class="fc-shown"></span></p>
+  </header>
+  <div class="fc-main">
+    <div class="fc-stage"><div class="folium-map" id="{name}"></div></div>
+    <aside class="fc-panel" aria-label="{html.escape(text["panel"])}"></aside>
+  </div>
+  <footer class="fc-foot">
+    <span class="fc-stamp">{safe["stamp"]}</span>
+    <span class="fc-source">{text["source"]}{colon}{safe["source"]}</span>
+    <span class="fc-review">{text["review_number"]}{colon}{review}</span>
+  </footer>
+  <noscript>{text["no_script"]}</noscript>
+  <script type="application/json" id="{name}_data">{_safe_json(payload)}</script>
+</div>
+"""

@@ -1,0 +1,135 @@
+"""Ways of travelling: how fast, on which roads, and whether one-way signs bind.
+
+The speeds are this library's editable defaults, not standards. Their evidence: GB 50180's circles
+(300 m in 5 min, 500 m in 10, 800-1,000 m in 15) imply 3.0-4.0 km/h on foot; Shanghai's 1 km in
+15 min is 4.0; ages beyond that walk 3.2 and less; e-bikes are capped at 25 km/h by law and
+average less; the road classes follow the design speeds of class II, III and IV roads
+(60-80, 30-40, 20-30 km/h) less the delays of mountain roads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+__all__ = ["MODES", "Mode"]
+
+_NOT_ON_FOOT = frozenset({"motorway", "motorway_link", "raceway", "construction", "proposed"})
+_NOT_BY_BICYCLE = _NOT_ON_FOOT | {"steps", "corridor", "platform"}
+_NOT_BY_MOTOR = _NOT_BY_BICYCLE - {"motorway", "motorway_link"} | {
+    "bridleway",
+    "cycleway",
+    "footway",
+    "path",
+    "pedestrian",
+}
+
+_MOTOR_SPEEDS_KPH: Mapping[str, float] = MappingProxyType(
+    {
+        "motorway": 80.0,
+        "motorway_link": 50.0,
+        "trunk": 50.0,
+        "trunk_link": 50.0,
+        "primary": 50.0,
+        "primary_link": 50.0,
+        "secondary": 35.0,
+        "secondary_link": 35.0,
+        "tertiary": 25.0,
+        "tertiary_link": 25.0,
+        "track": 12.0,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way of travelling.
+
+    Parameters
+    ----------
+    name : str
+        Slug: ``"walk"``, ``"elderly_walk"``, ``"bicycle"``, ``"ebike"``, ``"motor"``, or your own.
+    speed_kph : float
+        Speed on every road class that `speeds_kph` does not name, in km/h.
+    leg_speed_kph : float
+        Speed of the walk between a point and the road, in km/h: nobody drives across a yard.
+    speeds_kph : mapping of str to float
+        Speeds by OSM ``highway`` class, in km/h.
+    closed_to : frozenset of str
+        ``highway`` classes the mode may not use.
+    obeys_one_way : bool
+        Whether one-way streets bind it (they do not bind walkers).
+    source : str
+        Where the speed comes from.
+    """
+
+    name: str
+    speed_kph: float
+    leg_speed_kph: float = 4.0
+    speeds_kph: Mapping[str, float] = field(default_factory=dict)
+    closed_to: frozenset[str] = frozenset()
+    obeys_one_way: bool = False
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse speeds that are not positive numbers."""
+        for what, speed in (
+            ("speed_kph", self.speed_kph),
+            ("leg_speed_kph", self.leg_speed_kph),
+            *((f"speeds_kph[{name}]", speed) for name, speed in self.speeds_kph.items()),
+        ):
+            if not 0 < speed < 400:  # noqa: PLR2004 - faster than any road vehicle
+                raise ValueError(f"mode {self.name}: {what} must be a speed in km/h, not {speed!r}")
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """All that decides minutes, as a hashable key (mappings do not hash)."""
+        return (
+            self.speed_kph,
+            self.leg_speed_kph,
+            tuple(sorted(self.speeds_kph.items())),
+            self.closed_to,
+            self.obeys_one_way,
+        )
+
+
+_WALK_SOURCE = "GB 50180-2018 circles, 3.0-4.0 km/h; Shanghai 1 km / 15 min"
+
+MODES: Mapping[str, Mode] = MappingProxyType(
+    {
+        mode.name: mode
+        for mode in (
+            Mode("walk", 4.0, closed_to=_NOT_ON_FOOT, source=_WALK_SOURCE),
+            Mode(
+                "elderly_walk",
+                3.0,
+                leg_speed_kph=3.0,
+                closed_to=_NOT_ON_FOOT,
+                source="library default; all-age circles of 800-1,100 m are too long for elderly",
+            ),
+            Mode(
+                "bicycle",
+                12.0,
+                closed_to=_NOT_BY_BICYCLE,
+                obeys_one_way=True,
+                source="library default",
+            ),
+            Mode(
+                "ebike",
+                18.0,
+                closed_to=_NOT_BY_BICYCLE,
+                obeys_one_way=True,
+                source="library default, under the legal cap of 25 km/h",
+            ),
+            Mode(
+                "motor",
+                18.0,
+                speeds_kph=_MOTOR_SPEEDS_KPH,
+                closed_to=_NOT_BY_MOTOR,
+                obeys_one_way=True,
+                source="library default after the design speeds of class II-IV roads",
+            ),
+        )
+    }
+)

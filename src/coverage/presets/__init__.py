@@ -1,0 +1,1 @@
+"""Plans, standards, modes and terms as editable TOML data, each value with its source."""

@@ -1,0 +1,1 @@
+"""The coverage map's own script and styles, written into every map file."""
