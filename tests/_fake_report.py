@@ -56,9 +56,7 @@ def _relax(points: np.ndarray, shape: shapely.Polygon) -> np.ndarray:
 
 
 def _cells(points: np.ndarray, shape: shapely.Polygon) -> np.ndarray:
-    parts = shapely.get_parts(
-        shapely.voronoi_polygons(shapely.MultiPoint(points), extend_to=shape)
-    )
+    parts = shapely.get_parts(shapely.voronoi_polygons(shapely.MultiPoint(points), extend_to=shape))
     tree = shapely.STRtree(parts)
     at = tree.query(shapely.points(points), predicate="within")
     order = np.empty(len(points), dtype=int)
@@ -75,9 +73,7 @@ def _wiggle(a: np.ndarray, b: np.ndarray, rng: np.random.Generator, steps: int) 
 
 
 def _name(index: int) -> str:
-    return (
-        _SURNAMES[index % 20] + _ENDINGS[index // 20 % 8] + ("" if index < 160 else "二") + "村"
-    )
+    return _SURNAMES[index % 20] + _ENDINGS[index // 20 % 8] + ("" if index < 160 else "二") + "村"
 
 
 def fake_report(*, n_units: int = 213, n_hamlets: int = 1000, seed: int = 7) -> SimpleNamespace:
@@ -200,9 +196,7 @@ def _facilities(codes: list[str], seats: np.ndarray, rng: np.random.Generator) -
     )
 
 
-def _roads(
-    seats: np.ndarray, towns: np.ndarray, rng: np.random.Generator
-) -> SimpleNamespace:
+def _roads(seats: np.ndarray, towns: np.ndarray, rng: np.random.Generator) -> SimpleNamespace:
     lines, classes = [], []
 
     def join(points: np.ndarray, names: list[str], steps: int) -> None:

@@ -39,12 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=version("facility-coverage"))
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="run the shipped sample county")
-    demo.add_argument("--out", type=Path, default=Path("facility-coverage-demo"), help="folder to write to")
+    demo.add_argument(
+        "--out", type=Path, default=Path("facility-coverage-demo"), help="folder to write to"
+    )
     demo.add_argument("--lang", choices=["zh", "en"], default="zh", help="language of the outputs")
     run = commands.add_parser("run", help="run a county from its TOML file")
     run.add_argument("county", type=Path, help="the county's TOML file")
-    run.add_argument("--out", type=Path, default=None, help="folder to write to, instead of the file's")
-    run.add_argument("--lang", choices=["zh", "en"], default=None, help="language, instead of the file's")
+    run.add_argument(
+        "--out", type=Path, default=None, help="folder to write to, instead of the file's"
+    )
+    run.add_argument(
+        "--lang", choices=["zh", "en"], default=None, help="language, instead of the file's"
+    )
     given = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # a console in another encoding must not stop a run
         if hasattr(stream, "reconfigure"):
@@ -69,7 +75,9 @@ def _county(given: argparse.Namespace) -> County:
     if given.command == "demo":
         return sample_as_county(out=given.out, lang=given.lang)
     county = read_county(given.county)
-    changes = {name: value for name in ("out", "lang") if (value := getattr(given, name)) is not None}
+    changes = {
+        name: value for name in ("out", "lang") if (value := getattr(given, name)) is not None
+    }
     return replace(county, **changes)
 
 
@@ -109,7 +117,18 @@ def _print_summary(console: object, county: County, done: CountyRun) -> None:
 
     lang, report = county.lang, done.report
     table = Table(title=escape(f"{county.name}　{report.stamp}"), title_style="bold")
-    for name in ("kind", "setting", "basis", "measure", "covered", "total", "share", "target", "verdict", "missing"):
+    for name in (
+        "kind",
+        "setting",
+        "basis",
+        "measure",
+        "covered",
+        "total",
+        "share",
+        "target",
+        "verdict",
+        "missing",
+    ):
         right = name in {"covered", "total", "share", "target", "missing"}
         table.add_column(label("column", name, lang), justify="right" if right else "left")
     shown = report.rates[report.rates["measure"] == "units"]

@@ -17,21 +17,21 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from .ledger import ledger_verdicts
 from .network import RoadNetwork
-from .standards import Indicator, Plan, Standard, units_needed
+from .rates import indicator_table, rate_table
+from .standards import Plan, Standard
 from .terms import label
-from .travel import Nearest, Pool, TravelTimes, minutes_to_facility, pools_of
+from .travel import Nearest, Pool, TravelTimes, pools_of
+from .verdicts import ROUNDING, STATES, Weights
 
 __all__ = ["CoverageReport", "assess"]
 
 Floats = NDArray[np.float64]
 Objects = NDArray[np.object_]
 
-_STATES = ("covered", "uncovered", "unknown")
 # These say that the data do not tell, not that the facility is out of reach.
 _CANNOT_TELL = frozenset({"off_network", "island", "no_data"})
-_ROUNDING = 1e-9  # minutes and shares are sums of floats
-_LEDGER_KIND = "comprehensive_service"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,9 @@ class CoverageReport:
     def gaps(self) -> pd.DataFrame:
         """The unit × kind rows that are not covered on a basis that applies, reason beside them."""
         open_ = ["uncovered", "unknown"]
-        rows = self.verdicts["ledger_state"].isin(open_) | self.verdicts["reachable_state"].isin(open_)
+        rows = self.verdicts["ledger_state"].isin(open_) | self.verdicts["reachable_state"].isin(
+            open_
+        )
         return self.verdicts[rows].reset_index(drop=True)
 
     @property
@@ -169,16 +171,18 @@ def assess(
                 continue
             homes = np.flatnonzero(np.isin(home_unit, members))
             land = np.flatnonzero(np.isin(land_unit, members))
-            judged = _judge_points(standard, access, access.nearest, homes)
-            judged_land = _judge_points(standard, access, access.area_nearest, land)
+            judged = _judge_points(standard, access.nearest, homes)
+            judged_land = _judge_points(standard, access.area_nearest, land)
             points.append(_point_table(judged, access, homes, kind))
             reach = _judge_units(standard, judged, home_unit[homes], weights, homes, members)
             reach = reach.join(_area(judged_land, access, land, land_unit, members))
-            ledger = _ledger(standard, units, marked, access, plan, members, weights, home_unit)
+            ledger = ledger_verdicts(
+                standard, units, marked, access, plan, members, weights, home_unit
+            )
             by_setting.append(reach.join(ledger).assign(kind=kind))
         verdicts.append(pd.concat(by_setting).sort_index())
     table = _verdict_table(pd.concat(verdicts), units, marked)
-    rates = _rates(table, plan)
+    rates = rate_table(table, plan)
     return CoverageReport(
         plan=plan,
         units=units,
@@ -188,7 +192,7 @@ def assess(
         verdicts=table,
         demand_verdicts=pd.concat(points, ignore_index=True),
         rates=rates,
-        indicators=_indicators(plan, rates, units, marked),
+        indicators=indicator_table(plan, rates, units, marked),
         access=access,
     )
 
@@ -202,41 +206,27 @@ def _outside(facilities: gpd.GeoDataFrame, units: gpd.GeoDataFrame) -> NDArray[n
     return outside
 
 
-@dataclass(frozen=True, eq=False)
-class _Weights:
-    """How much each demand point counts: its residents, or, where unknown, one point of many."""
-
-    residents: Floats
-    weight: Floats
-    known: NDArray[np.bool_]  # by unit: the residents of all its points are known
-
-
-def _weights(demand: gpd.GeoDataFrame, home_unit: NDArray[np.int64], n_units: int) -> _Weights:
+def _weights(demand: gpd.GeoDataFrame, home_unit: NDArray[np.int64], n_units: int) -> Weights:
     residents = demand["residents"].to_numpy(dtype=float)
     unknown = np.bincount(home_unit, weights=np.isnan(residents), minlength=n_units) > 0
     total = np.bincount(home_unit, weights=np.nan_to_num(residents), minlength=n_units)
     by_points = unknown | (total == 0)
     weight = np.where(by_points[home_unit], 1.0, residents)
-    return _Weights(residents, weight, ~unknown)
+    return Weights(residents, weight, ~unknown)
 
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
     """Verdicts on points, index by index."""
 
-    state: NDArray[np.int8]  # position in _STATES
+    state: NDArray[np.int8]  # position in STATES
     minutes: Floats
     mode: Objects
     facility: NDArray[np.int64]
     reason: Objects
 
 
-def _judge_points(
-    standard: Standard,
-    access: TravelTimes,
-    nearest: Any,
-    points: NDArray[np.int64],
-) -> _Judged:
+def _judge_points(standard: Standard, nearest: Any, points: NDArray[np.int64]) -> _Judged:
     """Judge points against a standard: every kind it needs, by the best alternative."""
     worst: _Judged | None = None
     for pool in pools_of(standard):
@@ -260,9 +250,7 @@ def _judge_points(
     return worst
 
 
-def _judge_kind(
-    standard: Standard, pool: Pool, nearest: Any, points: NDArray[np.int64]
-) -> _Judged:
+def _judge_kind(standard: Standard, pool: Pool, nearest: Any, points: NDArray[np.int64]) -> _Judged:
     n = len(points)
     best = np.full(n, np.inf)
     minutes = np.full(n, np.nan)
@@ -281,8 +269,8 @@ def _judge_kind(
         reason = np.where(reason == "", found.reason[points], reason)
         doubtful = nearest.get((pool._replace(certain=False), alternative.mode))
         if doubtful is not None:
-            perhaps |= doubtful.minutes[points] <= alternative.minutes + _ROUNDING
-    covered = best <= 1 + _ROUNDING
+            perhaps |= doubtful.minutes[points] <= alternative.minutes + ROUNDING
+    covered = best <= 1 + ROUNDING
     reason = np.where(np.isfinite(best), "too_far", reason)
     reason = np.where(perhaps, "no_data", reason)
     reason = np.where(covered, "", reason)
@@ -305,7 +293,7 @@ def _point_table(
             "minutes": judged.minutes,
             "mode": judged.mode,
             "facility_id": np.where(judged.facility >= 0, ids[judged.facility], None),
-            "state": np.array(_STATES, dtype=object)[judged.state],
+            "state": np.array(STATES, dtype=object)[judged.state],
             "reason": judged.reason,
         }
     )
@@ -315,7 +303,7 @@ def _sum_by_state(
     state: NDArray[np.int8], owner: NDArray[np.int64], values: Floats, members: NDArray[np.int64]
 ) -> Floats:
     """Give sums by member unit (rows) and state (columns)."""
-    table = np.zeros((members.max(initial=-1) + 1, len(_STATES)))
+    table = np.zeros((members.max(initial=-1) + 1, len(STATES)))
     np.add.at(table, (owner, state), values)
     return table[members]
 
@@ -324,7 +312,7 @@ def _judge_units(
     standard: Standard,
     judged: _Judged,
     owner: NDArray[np.int64],
-    weights: _Weights,
+    weights: Weights,
     homes: NDArray[np.int64],
     members: NDArray[np.int64],
 ) -> pd.DataFrame:
@@ -333,14 +321,12 @@ def _judge_units(
     people = _sum_by_state(judged.state, owner, weights.residents[homes], members)
     people[~weights.known[members]] = np.nan
     total = parts.sum(axis=1)
-    needed = standard.unit_share * total - _ROUNDING
-    state = np.where(
-        parts[:, 0] >= needed, 0, np.where(parts[:, 0] + parts[:, 2] >= needed, 2, 1)
-    )
+    needed = standard.unit_share * total - ROUNDING
+    state = np.where(parts[:, 0] >= needed, 0, np.where(parts[:, 0] + parts[:, 2] >= needed, 2, 1))
     state[total == 0] = 2  # nobody is known to live there
     table = pd.DataFrame(
         {
-            "reachable_state": np.array(_STATES, dtype=object)[state],
+            "reachable_state": np.array(STATES, dtype=object)[state],
             "people_covered": people[:, 0],
             "people_uncovered": people[:, 1],
             "people_unknown": people[:, 2],
@@ -394,8 +380,12 @@ def _weighted_median(
     starts = np.r_[0.0, ends[:-1]]
     group = np.cumsum(np.r_[False, owners[1:] != owners[:-1]]) if owners.size else owners
     half = (starts + (ends - starts) / 2)[group]
-    reached = sums >= half - _ROUNDING
-    first = reached & ~np.r_[False, reached[:-1] & (group[1:] == group[:-1])] if owners.size else reached
+    reached = sums >= half - ROUNDING
+    first = (
+        reached & ~np.r_[False, reached[:-1] & (group[1:] == group[:-1])]
+        if owners.size
+        else reached
+    )
     return order[first]
 
 
@@ -408,9 +398,7 @@ def _area(
 ) -> pd.DataFrame:
     area = access.area["area_m2"].to_numpy(dtype=float)[land]
     sums = _sum_by_state(judged.state, land_unit[land], area, members)
-    return pd.DataFrame(
-        sums, index=members, columns=[f"area_{state}_m2" for state in _STATES]
-    )
+    return pd.DataFrame(sums, index=members, columns=[f"area_{state}_m2" for state in STATES])
 
 
 def _not_applicable(members: NDArray[np.int64], kind: str) -> pd.DataFrame:
@@ -428,130 +416,31 @@ def _not_applicable(members: NDArray[np.int64], kind: str) -> pd.DataFrame:
     )
 
 
-def _ledger(
-    standard: Standard,
-    units: gpd.GeoDataFrame,
-    facilities: gpd.GeoDataFrame,
-    access: TravelTimes,
-    plan: Plan,
-    members: NDArray[np.int64],
-    weights: _Weights,
-    home_unit: NDArray[np.int64],
-) -> pd.DataFrame:
-    """Judge units as the official indicator does: what they have, or share by agreement."""
-    if not standard.on_ledger:
-        return pd.DataFrame(
-            {"ledger_state": "not_applicable", "ledger_reason": "", "ledger_facility": -1},
-            index=members,
-        )
-    kept = facilities[facilities["kind"].isin(standard.kinds)]
-    by_unit = {code: rows for code, rows in kept.groupby(kept["unit_code"])}
-    row_of = pd.Series(np.arange(len(facilities)), index=facilities["facility_id"].to_numpy())
-    results = []
-    for member in members:
-        rows = by_unit.get(units["unit_code"].iloc[member])
-        if rows is None:
-            results.append(("uncovered", "no_facility", -1))
-            continue
-        official = rows["official_covered"].dropna()
-        if len(official):
-            covered = bool(official.any())
-            results.append(
-                ("covered", "", row_of[rows["facility_id"].iloc[0]])
-                if covered
-                else ("uncovered", "no_facility", -1)
-            )
-            continue
-        homes = np.flatnonzero(home_unit == member)
-        candidates = [
-            _own(standard, row, row_of)
-            if row.status != "shared"
-            else _agreed(standard, row, row_of, facilities, access, plan, homes, weights)
-            for row in rows.itertuples()
-        ]
-        # The best that any row of the unit can show.
-        order = {"covered": 0, "unknown": 1, "uncovered": 2}
-        results.append(min(candidates, key=lambda verdict: (order[verdict[0]], _NEARNESS[verdict[1]])))
-    return pd.DataFrame(
-        results, columns=["ledger_state", "ledger_reason", "ledger_facility"], index=members
-    )
-
-
-# Of several failing rows, the one nearest to passing tells what the unit lacks.
-_NEARNESS = {
-    "": 0, "no_data": 1, "short_hours": 2, "too_small": 3, "agreement_too_far": 4, "closed": 5, "no_facility": 6,
-}  # fmt: skip
-
-
-def _qualifies(standard: Standard, row: Any) -> tuple[str, str]:
-    """Give state and reason of one facility against a standard's size and hours."""
-    if row.status != "in_use":
-        return "uncovered", "closed"
-    tests = (
-        (standard.min_floor_area_m2, row.floor_area_m2, "too_small"),
-        (standard.min_hours_per_day, row.hours_per_day, "short_hours"),
-    )
-    for least, value, reason in tests:
-        if least is not None and value < least:
-            return "uncovered", reason
-    if any(least is not None and np.isnan(value) for least, value, _ in tests):
-        return "unknown", "no_data"
-    return "covered", ""
-
-
-def _own(standard: Standard, row: Any, row_of: pd.Series) -> tuple[str, str, int]:
-    state, reason = _qualifies(standard, row)
-    return state, reason, int(row_of[row.facility_id])
-
-
-def _agreed(
-    standard: Standard,
-    row: Any,
-    row_of: pd.Series,
-    facilities: gpd.GeoDataFrame,
-    access: TravelTimes,
-    plan: Plan,
-    homes: NDArray[np.int64],
-    weights: _Weights,
-) -> tuple[str, str, int]:
-    """Judge a sharing agreement: the host qualifies and most residents get there in time."""
-    host = row_of.get(row.served_by) if isinstance(row.served_by, str) else None
-    if host is None:
-        return "unknown", "no_data", -1
-    host = int(host)
-    state, reason = _qualifies(standard, facilities.iloc[host])
-    if state != "covered":
-        return state, reason, host
-    if facilities.geometry.iloc[host] is None or homes.size == 0:
-        return "unknown", "no_data", host
-    weight = weights.weight[homes]
-    reached = np.zeros(homes.size, dtype=bool)
-    told = np.zeros(homes.size, dtype=bool)
-    for alternative in standard.alternatives:
-        minutes = minutes_to_facility(access, plan, host, homes, mode=alternative.mode)
-        reached |= minutes <= alternative.minutes + _ROUNDING
-        told |= ~np.isnan(minutes)
-    needed = standard.unit_share * weight.sum() - _ROUNDING
-    if weight[reached].sum() >= needed:
-        return "covered", "", host
-    if weight[reached | ~told].sum() >= needed:
-        return "unknown", "no_data", host
-    return "uncovered", "agreement_too_far", host
-
-
 def _verdict_table(
     stacked: pd.DataFrame, units: gpd.GeoDataFrame, facilities: gpd.GeoDataFrame
 ) -> pd.DataFrame:
     """Give the verdicts their names: one row a unit × kind, kinds in the plan's order."""
-    ids = np.append(facilities["facility_id"].to_numpy(dtype=object), None)
+    ids = np.array([*facilities["facility_id"], None], dtype=object)
     position = stacked.index.to_numpy()
     names = units[["unit_code", "name", "township", "setting", "residents", "households"]]
     table = names.iloc[position].reset_index(drop=True)
     for column in (
-        "kind", "ledger_state", "ledger_reason", "reachable_state", "reachable_reason", "minutes", "limit_minutes",
-        "mode", "people_covered", "people_uncovered", "people_unknown", "people_share", "area_covered_m2",
-        "area_uncovered_m2", "area_unknown_m2",
-    ):  # fmt: skip
+        "kind",
+        "ledger_state",
+        "ledger_reason",
+        "reachable_state",
+        "reachable_reason",
+        "minutes",
+        "limit_minutes",
+        "mode",
+        "people_covered",
+        "people_uncovered",
+        "people_unknown",
+        "people_share",
+        "area_covered_m2",
+        "area_uncovered_m2",
+        "area_unknown_m2",
+    ):
         table[column] = stacked[column].to_numpy() if column in stacked else np.nan
     for column in ("facility", "ledger_facility"):
         table[f"{column}_id"] = ids[stacked[column].fillna(-1).to_numpy(dtype=int)]
@@ -564,135 +453,3 @@ def _is_shared(table: pd.DataFrame, facilities: gpd.GeoDataFrame) -> pd.Series:
     keeper = facilities.set_index("facility_id")["unit_code"]
     host = table["ledger_facility_id"].map(keeper)
     return (table["ledger_state"] == "covered") & host.notna() & (host != table["unit_code"])
-
-
-def _rates(verdicts: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Count units, people and area by kind, setting and basis; counts decide before rounding."""
-    rows = []
-    for (kind, setting), group in verdicts.groupby(["kind", "setting"], sort=False):
-        standard = plan.standard(kind, setting)
-        if standard is None:
-            continue
-        sums: dict[tuple[str, str], list[float]] = {}
-        bases = ["ledger", "reachable"] if standard.on_ledger else ["reachable"]
-        for basis in bases:
-            state = group[f"{basis}_state"]
-            sums[basis, "units"] = [float((state == name).sum()) for name in _STATES]
-        if standard.on_ledger:
-            people = group["residents"].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-            sums["ledger", "people"] = [
-                float(people[(group["ledger_state"] == name).to_numpy()].sum()) for name in _STATES
-            ]
-        sums["reachable", "people"] = [
-            float(group[f"people_{name}"].sum(skipna=False)) for name in _STATES
-        ]
-        sums["reachable", "area"] = [float(group[f"area_{name}_m2"].sum()) for name in _STATES]
-        for (basis, measure), (covered, uncovered, unknown) in sums.items():
-            total = covered + uncovered + unknown
-            target = standard.target_share
-            missing = (
-                max(0.0, units_needed(target, int(total)) - covered)
-                if target is not None and measure == "units"
-                else np.nan
-            )
-            share = covered / total if total else np.nan
-            rows.append(
-                (kind, setting, basis, measure, covered, uncovered, unknown, total, share,
-                 np.nan if target is None else target, missing)
-            )  # fmt: skip
-    columns = [
-        "kind", "setting", "basis", "measure", "covered", "uncovered", "unknown", "total", "share", "target", "missing",
-    ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=columns)
-    order = {kind: i for i, kind in enumerate(plan.kinds)}
-    keys = [table["kind"].map(order), table["setting"], table["basis"]]
-    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
-
-
-def _indicators(
-    plan: Plan, rates: pd.DataFrame, units: gpd.GeoDataFrame, facilities: gpd.GeoDataFrame
-) -> pd.DataFrame:
-    rows = []
-    for indicator in plan.indicators:
-        value, met, lacking = _indicator(indicator, rates, units, facilities)
-        rows.append(
-            {
-                "number": indicator.number,
-                "name_zh": indicator.name_zh,
-                "name_en": indicator.name_en,
-                "baseline": indicator.baseline,
-                "target": indicator.target,
-                "value": value,
-                "unit": indicator.unit,
-                "met": met,
-                "missing_data": lacking,
-                "source": indicator.source,
-            }
-        )
-    columns = [
-        "number", "name_zh", "name_en", "baseline", "target", "value", "unit", "met", "missing_data", "source",
-    ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype({"met": "boolean", "baseline": float, "target": float, "value": float})
-
-
-_LACKING = {
-    "new_community_area_share": "新建社区总建筑面积、商业和综合服务面积 / floor areas of new communities",
-    "terminal_share": "政务自助终端台账 / list of self-service terminals",
-    "workers_per_10000": "社区工作者人数 / number of community workers",
-}
-
-
-def _indicator(
-    indicator: Indicator,
-    rates: pd.DataFrame,
-    units: gpd.GeoDataFrame,
-    facilities: gpd.GeoDataFrame,
-) -> tuple[float | None, bool | None, str]:
-    """Give value, whether the target is met, and what data are missing."""
-    if indicator.formula in _LACKING:
-        return None, None, _LACKING[indicator.formula]
-    if indicator.formula.startswith("ledger_share_"):
-        setting = indicator.formula.removeprefix("ledger_share_")
-        query = (
-            (rates["kind"] == _LEDGER_KIND)
-            & (rates["setting"] == setting)
-            & (rates["basis"] == "ledger")
-            & (rates["measure"] == "units")
-        )
-        if not query.any():
-            return None, None, f"{label('kind', _LEDGER_KIND)}台账 / its ledger"
-        row = rates[query].iloc[0]
-        met: bool | None = None
-        if indicator.target is not None:
-            needed = units_needed(indicator.target, int(row["total"]))
-            if row["covered"] >= needed:
-                met = True
-            elif row["covered"] + row["unknown"] < needed:
-                met = False
-        return float(row["share"]), met, ""
-    urban = units[units["setting"] == "urban"]
-    kept = facilities[
-        (facilities["kind"] == _LEDGER_KIND)
-        & (facilities["status"] == "in_use")
-        & facilities["unit_code"].isin(urban["unit_code"])
-    ]
-    lacking = []
-    if len(urban) == 0 or len(kept) == 0:
-        lacking.append("城市社区综合服务设施台账 / ledger of urban facilities")
-    if kept["floor_area_m2"].isna().any():
-        lacking.append(f"{int(kept['floor_area_m2'].isna().sum())} 处设施的建筑面积 / floor areas")
-    by_households = indicator.formula == "floor_area_per_100_households"
-    if by_households and urban["households"].isna().any():
-        lacking.append("城市社区户数 / households of urban units")
-    if not by_households and kept["activity_area_m2"].isna().any():
-        lacking.append("活动区域面积 / activity areas")
-    if lacking:
-        return None, None, "；".join(lacking)
-    area = float(kept["floor_area_m2"].sum())
-    value = (
-        100 * area / float(urban["households"].sum())
-        if by_households
-        else float(kept["activity_area_m2"].sum()) / area
-    )
-    return value, None if indicator.target is None else value >= indicator.target - _ROUNDING, ""

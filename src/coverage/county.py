@@ -1,4 +1,4 @@
-"""The whole line for one county: from the files one TOML names to a map, a workbook and a manifest."""
+"""The whole line for one county: from the files a TOML names to a map and a workbook."""
 
 from __future__ import annotations
 
@@ -32,8 +32,31 @@ from .workbook import write_workbook
 
 __all__ = ["County", "CountyRun", "read_county", "run_county", "sample_as_county"]
 
-STEPS = ("units", "demand", "facilities", "roads", "travel_times", "assess", "projects", "isochrones", "map", "workbook", "manifest")  # fmt: skip
-_PACKAGES = ("facility-coverage", "geopandas", "shapely", "pyproj", "scipy", "networkx", "osmnx", "folium", "numpy", "pandas")  # fmt: skip
+STEPS = (
+    "units",
+    "demand",
+    "facilities",
+    "roads",
+    "travel_times",
+    "assess",
+    "projects",
+    "isochrones",
+    "map",
+    "workbook",
+    "manifest",
+)
+_PACKAGES = (
+    "facility-coverage",
+    "geopandas",
+    "shapely",
+    "pyproj",
+    "scipy",
+    "networkx",
+    "osmnx",
+    "folium",
+    "numpy",
+    "pandas",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +85,12 @@ class County:
     @property
     def files(self) -> dict[str, Path]:
         """The input files that are set, by name."""
-        named = {"units": self.units, "demand": self.demand, "facilities": self.facilities, "roads": self.roads}
+        named = {
+            "units": self.units,
+            "demand": self.demand,
+            "facilities": self.facilities,
+            "roads": self.roads,
+        }
         return {name: path for name, path in named.items() if path is not None}
 
 
@@ -136,7 +164,18 @@ def read_county(path: str | Path) -> County:
     where = str(path)
     check_keys(
         table,
-        ["name", "plan", "datum", "crs", "lang", "files", "layers", "columns", "circles", "outputs"],
+        [
+            "name",
+            "plan",
+            "datum",
+            "crs",
+            "lang",
+            "files",
+            "layers",
+            "columns",
+            "circles",
+            "outputs",
+        ],
         where=where,
         error=ConfigError,
     )
@@ -179,16 +218,14 @@ def read_county(path: str | Path) -> County:
     )
 
 
-def run_county(
-    county: County, *, progress: Callable[[str], None] = lambda step: None
-) -> CountyRun:
+def run_county(county: County, *, progress: Callable[[str], None] | None = None) -> CountyRun:
     """Run the whole line for one county and write its map, workbook and manifest.
 
     Parameters
     ----------
     county : County
         From `read_county`.
-    progress : callable
+    progress : callable, optional
         Told the name of each step (one of `STEPS`) as it begins.
 
     Returns
@@ -209,7 +246,8 @@ def run_county(
             seconds[running[-1]] = round(time.perf_counter() - clock[-1], 3)
         running.append(step)
         clock.append(time.perf_counter())
-        progress(step)
+        if progress is not None:
+            progress(step)
 
     running: list[str] = []
     columns, layers = county.columns, county.layers
@@ -249,16 +287,25 @@ def run_county(
     )
     begin("map")
     drawn = coverage_map(
-        report, circles=circles, projects=projects, kind=county.circle_kind, lang=county.lang, title=county.name
+        report,
+        circles=circles,
+        projects=projects,
+        kind=county.circle_kind,
+        lang=county.lang,
+        title=county.name,
     )
     outputs = {"map": write_beside(county.out / "map.html", drawn.save)}
     begin("workbook")
-    outputs["workbook"] = write_workbook(report, projects, county.out / "coverage.xlsx", lang=county.lang)
+    outputs["workbook"] = write_workbook(
+        report, projects, county.out / "coverage.xlsx", lang=county.lang
+    )
     begin("manifest")
     manifest = _manifest(county, report, projects, outputs, seconds)
     outputs["manifest"] = write_beside(
         county.out / "manifest.json",
-        lambda name: Path(name).write_text(json.dumps(manifest, ensure_ascii=False, indent=2), "utf-8"),
+        lambda name: Path(name).write_text(
+            json.dumps(manifest, ensure_ascii=False, indent=2), "utf-8"
+        ),
     )
     return CountyRun(report, projects, circles, outputs, seconds)
 
@@ -279,9 +326,14 @@ def _manifest(
     return {
         "county": county.name,
         "stamp": report.stamp,
-        "plan": {"plan_id": report.plan.plan_id, "name": report.plan.name_zh, "source": report.plan.source},
+        "plan": {
+            "plan_id": report.plan.plan_id,
+            "name": report.plan.name_zh,
+            "source": report.plan.source,
+        },
         "inputs": {
-            name: {"file": path.name, "sha256": _sha256(path)} for name, path in county.files.items()
+            name: {"file": path.name, "sha256": _sha256(path)}
+            for name, path in county.files.items()
         },
         "rows": {
             "units": len(report.units),
@@ -293,7 +345,12 @@ def _manifest(
         },
         "crs": {"units": report.units.crs.to_string(), "roads": report.roads.crs.to_string()},
         "options": dict(report.access.options),
-        "packages": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "packages": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
         "seconds": dict(seconds),
-        "outputs": {name: {"file": path.name, "sha256": _sha256(path)} for name, path in outputs.items()},
+        "outputs": {
+            name: {"file": path.name, "sha256": _sha256(path)} for name, path in outputs.items()
+        },
     }

@@ -40,8 +40,8 @@ def declared_datum(text: str) -> str | None:
 
     Examples
     --------
-    >>> declared_datum("经度（CGCS2000）"), declared_datum("坐标系：百度 BD-09"), declared_datum("经度")
-    ('cgcs2000', 'bd09', None)
+    >>> [declared_datum(text) for text in ("经度（CGCS2000）", "百度坐标", "经度")]
+    ['cgcs2000', 'bd09', None]
     """
     for datum, pattern in _DECLARED:
         if re.search(pattern, text, flags=re.IGNORECASE):
@@ -81,7 +81,9 @@ def to_wgs84(points: gpd.GeoSeries, *, datum: str) -> gpd.GeoSeries:
     if datum not in DATUMS:
         raise InputError(f"datum must be one of {', '.join(DATUMS)}, not {datum!r}")
     if points.crs is not None and not points.crs.is_geographic:
-        raise InputError(f"{datum} coordinates are degrees, but the points are in {points.crs.to_string()}")
+        raise InputError(
+            f"{datum} coordinates are degrees, but the points are in {points.crs.to_string()}"
+        )
     lon, lat = points.x.to_numpy(float), points.y.to_numpy(float)
     if datum == "bd09":
         lon, lat = _bd09_to_gcj02(lon, lat)
@@ -100,20 +102,28 @@ def _wgs84_to_gcj02(lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
     root = np.sqrt(np.abs(x))
     waves = 20.0 * np.sin(6.0 * x * np.pi) + 20.0 * np.sin(2.0 * x * np.pi)
     north = -100.0 + 2.0 * x + 3.0 * y + 0.2 * y * y + 0.1 * x * y + 0.2 * root
-    north += 2.0 / 3.0 * (
-        waves
-        + 20.0 * np.sin(y * np.pi)
-        + 40.0 * np.sin(y / 3.0 * np.pi)
-        + 160.0 * np.sin(y / 12.0 * np.pi)
-        + 320.0 * np.sin(y * np.pi / 30.0)
+    north += (
+        2.0
+        / 3.0
+        * (
+            waves
+            + 20.0 * np.sin(y * np.pi)
+            + 40.0 * np.sin(y / 3.0 * np.pi)
+            + 160.0 * np.sin(y / 12.0 * np.pi)
+            + 320.0 * np.sin(y * np.pi / 30.0)
+        )
     )
     east = 300.0 + x + 2.0 * y + 0.1 * x * x + 0.1 * x * y + 0.1 * root
-    east += 2.0 / 3.0 * (
-        waves
-        + 20.0 * np.sin(x * np.pi)
-        + 40.0 * np.sin(x / 3.0 * np.pi)
-        + 150.0 * np.sin(x / 12.0 * np.pi)
-        + 300.0 * np.sin(x / 30.0 * np.pi)
+    east += (
+        2.0
+        / 3.0
+        * (
+            waves
+            + 20.0 * np.sin(x * np.pi)
+            + 40.0 * np.sin(x / 3.0 * np.pi)
+            + 150.0 * np.sin(x / 12.0 * np.pi)
+            + 300.0 * np.sin(x / 30.0 * np.pi)
+        )
     )
     phi = np.radians(lat)
     magic = 1.0 - _KRASOVSKY_E2 * np.sin(phi) ** 2

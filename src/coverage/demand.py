@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .errors import Finding, InputError
 from .modes import Mode
 from .network import RoadNetwork, snap
-from .schema import numbers, read_layer, rename_columns, with_findings
+from .schema import found_at, numbers, read_layer, rename_columns, with_findings
 
 __all__ = ["area_points", "read_demand", "spread_demand"]
 
@@ -25,8 +25,21 @@ _SETTLED = Mode(
     "settled",
     4.0,
     closed_to=frozenset(
-        "bridleway construction cycleway footway motorway motorway_link path proposed raceway steps track "
-        "trunk trunk_link".split()
+        [
+            "bridleway",
+            "construction",
+            "cycleway",
+            "footway",
+            "motorway",
+            "motorway_link",
+            "path",
+            "proposed",
+            "raceway",
+            "steps",
+            "track",
+            "trunk",
+            "trunk_link",
+        ]
     ),
 )
 _COLUMNS = ("demand_id", "unit_code", "name", "data_note", *_GROUPS)
@@ -84,13 +97,18 @@ def read_demand(
     findings: list[Finding] = []
     if "residents" not in frame:
         raise InputError(
-            f"{file}: demand points need a column residents; name it: columns={{'residents': '…'}}; "
+            f"{file}: demand points need residents; name the column: columns={{'residents': '…'}}; "
             f"the file has {', '.join(str(c) for c in frame.columns if c != frame.geometry.name)}"
         )
     points = frame.geometry.to_crs(units.crs)
     shapes = np.asarray(points.array)
-    for position in np.flatnonzero(shapely.is_missing(shapes) | (shapely.get_type_id(shapes) != 0)):
-        faults.append(Finding("error", "people live at points", "give a point layer", field="geometry", **places[position]))
+    faults += found_at(
+        shapely.is_missing(shapes) | (shapely.get_type_id(shapes) != 0),
+        places,
+        rule="people live at points",
+        cure="give a point layer",
+        field="geometry",
+    )
     table: dict[str, Any] = {
         name: numbers(frame[name], field=name, places=places, faults=faults)
         if name in frame
@@ -102,17 +120,14 @@ def read_demand(
     if "unit_code" in frame:
         code = frame["unit_code"].astype("string").str.strip()
         stray = ~code.isin(units["unit_code"])
-        for position in np.flatnonzero(stray.to_numpy(dtype=bool)):
-            faults.append(
-                Finding(
-                    "error",
-                    "a demand point belongs to a unit that exists",
-                    "correct the code, or leave the column out to go by place",
-                    field="unit_code",
-                    value=str(code.iloc[position]),
-                    **places[position],
-                )
-            )
+        faults += found_at(
+            stray,
+            places,
+            rule="a demand point belongs to a unit that exists",
+            cure="correct the code, or leave the column out to go by place",
+            field="unit_code",
+            values=code.to_numpy(dtype=object),
+        )
         if faults:
             raise InputError(f"{file}: {len(faults)} demand points belong to no unit", faults)
     else:
@@ -120,7 +135,12 @@ def read_demand(
         outside = int(code.isna().sum())
         if outside:
             findings.append(
-                Finding("warning", "people outside every unit count for none", f"{outside} points left out", file)
+                Finding(
+                    "warning",
+                    "people outside every unit count for none",
+                    f"{outside} points left out",
+                    file,
+                )
             )
     identity = (
         frame["demand_id"].astype("string")
@@ -131,7 +151,9 @@ def read_demand(
         {
             "demand_id": identity,
             "unit_code": code,
-            "name": frame["name"].astype("string") if "name" in frame else pd.array([pd.NA] * len(frame), "string"),
+            "name": frame["name"].astype("string")
+            if "name" in frame
+            else pd.array([pd.NA] * len(frame), "string"),
             **table,
             "role": "people",
             "source": "surveyed",
@@ -152,7 +174,9 @@ def _unit_at(points: NDArray[np.object_], units: gpd.GeoDataFrame) -> pd.Series:
     return code
 
 
-def _grid(units: gpd.GeoDataFrame, crs: Any, spacing_m: float) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+def _grid(
+    units: gpd.GeoDataFrame, crs: Any, spacing_m: float
+) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
     """Give points of a regular grid and the unit each lies in; every unit has at least one."""
     shapes = np.asarray(units.geometry.to_crs(crs).array)
     points, owner = [], []
@@ -240,5 +264,7 @@ def area_points(units: gpd.GeoDataFrame, crs: Any, *, spacing_m: float = 500.0) 
     points, owner = _grid(units, crs, spacing_m)
     area = units.geometry.to_crs(crs).area.to_numpy()[owner] / np.bincount(owner)[owner]
     return gpd.GeoDataFrame(
-        {"unit_code": units["unit_code"].to_numpy()[owner], "area_m2": area}, geometry=points, crs=crs
+        {"unit_code": units["unit_code"].to_numpy()[owner], "area_m2": area},
+        geometry=points,
+        crs=crs,
     )

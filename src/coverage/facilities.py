@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import shapely
 
 from .datums import DATUMS, declared_datum, to_wgs84
 from .errors import Finding, InputError, MissingInputError
-from .schema import canonical_name, numbers, read_layer, rename_columns, with_findings
+from .schema import canonical_name, found_at, numbers, read_layer, rename_columns, with_findings
 from .terms import labels
 
 __all__ = ["read_facilities"]
@@ -24,18 +24,43 @@ __all__ = ["read_facilities"]
 _NUMBERS = ("floor_area_m2", "activity_area_m2", "hours_per_day", "built_year")
 _TEXTS = ("unit_code", "township", "tenure", "served_by", "data_note")
 _COLUMNS = (
-    "facility_id", "name", "kind", "status", "official_covered", "longitude", "latitude", *_TEXTS, *_NUMBERS,
-)  # fmt: skip
+    "facility_id",
+    "name",
+    "kind",
+    "status",
+    "official_covered",
+    "longitude",
+    "latitude",
+    *_TEXTS,
+    *_NUMBERS,
+)
 _HEADER_ROWS = 12  # a header stands among the first rows, below titles and notes
 _STATUS = {
-    "在用": "in_use", "正常": "in_use", "使用": "in_use", "in_use": "in_use", "停用": "closed", "关闭": "closed",
-    "closed": "closed", "在建": "planned", "规划": "planned", "planned": "planned", "共享": "shared", "shared": "shared",
-}  # fmt: skip
+    "在用": "in_use",
+    "正常": "in_use",
+    "使用": "in_use",
+    "in_use": "in_use",
+    "停用": "closed",
+    "关闭": "closed",
+    "closed": "closed",
+    "在建": "planned",
+    "规划": "planned",
+    "planned": "planned",
+    "共享": "shared",
+    "shared": "shared",
+}
 _SHEET_KINDS = {
-    "综合服务设施": "comprehensive_service", "健身场地": "fitness_ground", "日间照料": "day_care", "卫生室": "clinic",
-    "文化中心": "culture_centre", "文明实践站": "civilization_station", "警务室": "police_room",
-    "避难场所": "emergency_shelter", "菜市场": "market", "早餐店": "breakfast",
-}  # fmt: skip
+    "综合服务设施": "comprehensive_service",
+    "健身场地": "fitness_ground",
+    "日间照料": "day_care",
+    "卫生室": "clinic",
+    "文化中心": "culture_centre",
+    "文明实践站": "civilization_station",
+    "警务室": "police_room",
+    "避难场所": "emergency_shelter",
+    "菜市场": "market",
+    "早餐店": "breakfast",
+}
 _STAMPS = ("示例数据", "illustrative sample")
 
 
@@ -105,7 +130,9 @@ def read_facilities(
         from .osm import read_osm_places  # noqa: PLC0415 - an optional dependency
 
         preset = files("facility_coverage.presets").joinpath("osm-kinds.toml").read_text("utf-8")
-        frame, places = _with_places(read_osm_places(path, tomllib.loads(preset)), path.name)
+        read, noticed = read_osm_places(path, tomllib.loads(preset))
+        frame, places = _with_places(read, path.name)
+        return _checked(frame, places, kind=kind, file=path.name, noticed=noticed)
     else:
         read = read_layer(path, layer=layer)
         frame, places = _with_places(
@@ -114,7 +141,9 @@ def read_facilities(
     return _checked(frame, places, kind=kind, file=path.name)
 
 
-def _with_places(frame: gpd.GeoDataFrame, file: str) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
+def _with_places(
+    frame: gpd.GeoDataFrame, file: str
+) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
     return frame, [{"file": file, "row": row} for row in range(1, len(frame) + 1)]
 
 
@@ -123,17 +152,23 @@ def _sheets(path: Path) -> dict[str, pd.DataFrame]:
     if path.suffix.lower() in {".csv", ".txt"}:
         for encoding in ("utf-8-sig", "gb18030"):
             try:
-                text = pd.read_csv(path, header=None, dtype=object, sep=None, engine="python", encoding=encoding)
+                text = pd.read_csv(
+                    path, header=None, dtype=object, sep=None, engine="python", encoding=encoding
+                )
             except UnicodeDecodeError:
                 continue
             except (pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
-                raise InputError(f"{path}: not a table of comma- or tab-separated values ({fault})") from None
+                raise InputError(
+                    f"{path}: not a table of comma- or tab-separated values ({fault})"
+                ) from None
             return {"": text}
         raise InputError(f"{path}: neither UTF-8 nor GB18030 text; save it as UTF-8")
     try:
         return pd.read_excel(path, sheet_name=None, header=None, dtype=object, engine="openpyxl")
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as fault:
-        raise InputError(f"{path}: not an Excel workbook (.xlsx) that can be read ({fault})") from None
+        raise InputError(
+            f"{path}: not an Excel workbook (.xlsx) that can be read ({fault})"
+        ) from None
 
 
 def _header_row(cells: pd.DataFrame) -> int | None:
@@ -173,23 +208,27 @@ def _read_ledger(
         names = [str(value).strip() for value in cells.iloc[header]]
         body = cells.iloc[header + 1 :].set_axis(names, axis=1)
         body = body[body.notna().any(axis=1)]
-        above = " ".join(str(v) for v in cells.iloc[:header].to_numpy().ravel() if isinstance(v, str))
+        above = " ".join(
+            str(v) for v in cells.iloc[:header].to_numpy().ravel() if isinstance(v, str)
+        )
         table = pd.DataFrame(
-            rename_columns(gpd.GeoDataFrame(body), columns, known=(*_COLUMNS, "unit_name"), file=path.name)
+            rename_columns(
+                gpd.GeoDataFrame(body), columns, known=(*_COLUMNS, "unit_name"), file=path.name
+            )
         )
         told = datum or declared_datum(" ".join([above, *names]))
         absent = [name for name in ("name", "longitude", "latitude") if name not in table]
-        for name in absent:
-            faults.append(
-                Finding(
-                    "error",
-                    f"a ledger needs a column {name}",
-                    f"name it: columns={{{name!r}: '…'}}; the sheet has {', '.join(names)}",
-                    path.name,
-                    sheet,
-                    field=name,
-                )
+        faults += [
+            Finding(
+                "error",
+                f"a ledger needs a column {name}",
+                f"name it: columns={{{name!r}: '…'}}; the sheet has {', '.join(names)}",
+                path.name,
+                sheet,
+                field=name,
             )
+            for name in absent
+        ]
         if told is None and not absent:
             faults.append(
                 Finding(
@@ -210,7 +249,9 @@ def _read_ledger(
             table["kind"] = _kind_of(sheet) or kind
         if "data_note" not in table and any(stamp in above for stamp in _STAMPS):
             table["data_note"] = next(
-                str(v) for v in cells.iloc[:header].to_numpy().ravel() if any(s in str(v) for s in _STAMPS)
+                str(v)
+                for v in cells.iloc[:header].to_numpy().ravel()
+                if any(s in str(v) for s in _STAMPS)
             )
         table["geometry"] = _points(table, told, rows, faults)
         tables.append(table.reset_index(drop=True))
@@ -229,22 +270,25 @@ def _points(
     """Give WGS-84 points from a ledger's longitudes and latitudes; blank stays missing."""
     lon = numbers(table["longitude"], field="longitude", places=rows, faults=faults)
     lat = numbers(table["latitude"], field="latitude", places=rows, faults=faults)
-    for values, other, field, most in ((lon, lat, "longitude", 180.0), (lat, lon, "latitude", 90.0)):
-        for position in np.flatnonzero((values > most).to_numpy()):
-            faults.append(
-                Finding(
-                    "error",
-                    f"a {field} in degrees is at most {most:g}",
-                    "are longitude and latitude swapped, or are these metres?",
-                    field=field,
-                    value=str(values.iloc[position]),
-                    **rows[position],
-                )
-            )
-        for position in np.flatnonzero((values.isna() & other.notna()).to_numpy()):
-            faults.append(
-                Finding("error", "a place needs both coordinates", "fill in the other one", field=field, **rows[position])
-            )
+    for values, other, field, most in (
+        (lon, lat, "longitude", 180.0),
+        (lat, lon, "latitude", 90.0),
+    ):
+        faults += found_at(
+            (values > most),
+            rows,
+            rule=f"a {field} in degrees is at most {most:g}",
+            cure="are longitude and latitude swapped, or are these metres?",
+            field=field,
+            values=values.to_numpy(dtype=object),
+        )
+        faults += found_at(
+            (values.isna() & other.notna()),
+            rows,
+            rule="a place needs both coordinates",
+            cure="fill in the other one",
+            field=field,
+        )
     known = (lon.notna() & lat.notna()).to_numpy()
     points = np.full(len(table), None, dtype=object)
     converted = to_wgs84(gpd.GeoSeries.from_xy(lon[known], lat[known]), datum=datum)
@@ -253,20 +297,33 @@ def _points(
 
 
 def _checked(
-    frame: gpd.GeoDataFrame, places: list[dict[str, Any]], *, kind: str | None, file: str
+    frame: gpd.GeoDataFrame,
+    places: list[dict[str, Any]],
+    *,
+    kind: str | None,
+    file: str,
+    noticed: Sequence[Finding] = (),
 ) -> gpd.GeoDataFrame:
     """Give the canonical table, or every fault at once."""
     faults: list[Finding] = []
-    findings: list[Finding] = []
+    findings: list[Finding] = [*noticed]
     count = len(frame)
     if count == 0:
         raise MissingInputError(f"{file}: there is no facility in it")
     table: dict[str, Any] = {}
     table["facility_id"] = _identities(frame, places, faults, findings, file)
-    table["name"] = frame["name"].astype("string").str.strip() if "name" in frame else pd.array([pd.NA] * count, "string")
+    table["name"] = (
+        frame["name"].astype("string").str.strip()
+        if "name" in frame
+        else pd.array([pd.NA] * count, "string")
+    )
     table["kind"] = _kinds(frame, kind, places, faults)
     for name in _TEXTS:
-        column = frame[name].astype("string").str.strip() if name in frame else pd.Series([pd.NA] * count, dtype="string")
+        column = (
+            frame[name].astype("string").str.strip()
+            if name in frame
+            else pd.Series([pd.NA] * count, dtype="string")
+        )
         table[name] = column.where(column != "", pd.NA)
     for name in _NUMBERS:
         table[name] = (
@@ -296,17 +353,15 @@ def _checked(
             )
         )
     nowhere = absent & (table["status"] != "shared").to_numpy()
-    for position in np.flatnonzero(nowhere):
-        findings.append(
-            Finding(
-                "warning",
-                "a facility without coordinates cannot be reached",
-                "counts on the ledger basis only; fill in its coordinates",
-                field="longitude",
-                value=str(table["name"].iloc[position]),
-                **places[position],
-            )
-        )
+    findings += found_at(
+        nowhere,
+        places,
+        rule="a facility without coordinates cannot be reached",
+        cure="counts on the ledger basis only; fill in its coordinates",
+        field="longitude",
+        values=table["name"].to_numpy(dtype=object),
+        severity="warning",
+    )
     hosts = set(table["facility_id"])
     for position in np.flatnonzero(table["served_by"].notna().to_numpy()):
         host = table["served_by"].iloc[position]
@@ -333,23 +388,30 @@ def _identities(
 ) -> pd.Series:
     if "facility_id" not in frame:
         findings.append(
-            Finding("note", "facilities need an identity", "numbered F00001 … in the order of the file", file)
+            Finding(
+                "note",
+                "facilities need an identity",
+                "numbered F00001 … in the order of the file",
+                file,
+            )
         )
         return pd.Series([f"F{number:05d}" for number in range(1, len(frame) + 1)], dtype="string")
     ids = frame["facility_id"].astype("string").str.strip()
-    for position in np.flatnonzero((ids.isna() | (ids == "")).to_numpy(dtype=bool)):
-        faults.append(Finding("error", "every facility needs a number", "fill it in", field="facility_id", **places[position]))
-    for position in np.flatnonzero((ids.duplicated(keep=False) & ids.notna()).to_numpy(dtype=bool)):
-        faults.append(
-            Finding(
-                "error",
-                "a facility's number stands once",
-                "number it anew, or remove the double",
-                field="facility_id",
-                value=str(ids.iloc[position]),
-                **places[position],
-            )
-        )
+    faults += found_at(
+        (ids.isna() | (ids == "")),
+        places,
+        rule="every facility needs a number",
+        cure="fill it in",
+        field="facility_id",
+    )
+    faults += found_at(
+        (ids.duplicated(keep=False) & ids.notna()),
+        places,
+        rule="a facility's number stands once",
+        cure="number it anew, or remove the double",
+        field="facility_id",
+        values=ids.to_numpy(dtype=object),
+    )
     return ids
 
 
@@ -367,17 +429,14 @@ def _kinds(
     found = frame["kind"].map({word: _kind_of(word) for word in words})
     if kind is not None:
         found = found.where(frame["kind"].notna(), kind)
-    for position in np.flatnonzero(found.isna().to_numpy()):
-        faults.append(
-            Finding(
-                "error",
-                "the kind must be known: " + "、".join(labels("kind").values()),
-                "use one of these words or its English slug",
-                field="kind",
-                value=str(frame["kind"].iloc[position]),
-                **places[position],
-            )
-        )
+    faults += found_at(
+        found.isna(),
+        places,
+        rule="the kind must be known: " + "、".join(labels("kind").values()),
+        cure="use one of these words or its English slug",
+        field="kind",
+        values=frame["kind"].to_numpy(dtype=object),
+    )
     return found
 
 
@@ -391,26 +450,35 @@ def _statuses(
 ) -> pd.Series:
     if "status" not in frame:
         findings.append(
-            Finding("note", "nothing says which facilities are in use", "all are taken to be in use", file, field="status")
+            Finding(
+                "note",
+                "nothing says which facilities are in use",
+                "all are taken to be in use",
+                file,
+                field="status",
+            )
         )
         return pd.Series(np.where(served_by.notna(), "shared", "in_use"))
     text = frame["status"].astype("string").str.strip()
     found = text.map(_STATUS)
-    for position in np.flatnonzero((found.isna() & text.notna()).to_numpy(dtype=bool)):
-        faults.append(
-            Finding(
-                "error",
-                f"status must be one of {', '.join(_STATUS)}",
-                "correct it",
-                field="status",
-                value=str(text.iloc[position]),
-                **places[position],
-            )
-        )
+    faults += found_at(
+        (found.isna() & text.notna()),
+        places,
+        rule=f"status must be one of {', '.join(_STATUS)}",
+        cure="correct it",
+        field="status",
+        values=text.to_numpy(dtype=object),
+    )
     blank = int(text.isna().sum())
     if blank:
         findings.append(
-            Finding("note", "a blank status says nothing", f"{blank} facilities are taken to be in use", file, field="status")
+            Finding(
+                "note",
+                "a blank status says nothing",
+                f"{blank} facilities are taken to be in use",
+                file,
+                field="status",
+            )
         )
     return found.where(text.notna(), "in_use").astype(str)
 
@@ -422,17 +490,23 @@ def _official(
     if "official_covered" not in frame:
         return pd.Series([pd.NA] * len(frame), dtype="boolean")
     text = frame["official_covered"].astype("string").str.strip().str.lower()
-    words = {"是": True, "否": False, "1": True, "0": False, "true": True, "false": False, "yes": True, "no": False}
+    words = {
+        "是": True,
+        "否": False,
+        "1": True,
+        "0": False,
+        "true": True,
+        "false": False,
+        "yes": True,
+        "no": False,
+    }
     found = text.map(words).astype("boolean")
-    for position in np.flatnonzero((found.isna() & text.notna()).to_numpy(dtype=bool)):
-        faults.append(
-            Finding(
-                "error",
-                "must be 是 or 否",
-                "correct it, or leave it blank",
-                field="official_covered",
-                value=str(text.iloc[position]),
-                **places[position],
-            )
-        )
+    faults += found_at(
+        (found.isna() & text.notna()),
+        places,
+        rule="must be 是 or 否",
+        cure="correct it, or leave it blank",
+        field="official_covered",
+        values=text.to_numpy(dtype=object),
+    )
     return found

@@ -26,7 +26,9 @@ def write_beside(target: Path, write: Callable[[str], object]) -> Path:
         The target. Where writing fails nothing of it is left and an older file stays as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=target.suffix, prefix=f".{target.stem}-", dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        suffix=target.suffix, prefix=f".{target.stem}-", dir=target.parent
+    )
     os.close(handle)
     try:
         write(name)

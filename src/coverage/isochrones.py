@@ -7,6 +7,7 @@ minutes is contoured at the limits.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,12 +109,14 @@ def isochrones(
     chosen = facilities[taken]
     columns = ["kind", "facility_id", "mode", "minutes", "area_m2", "geometry"]
     if chosen.empty:
-        return gpd.GeoDataFrame({name: [] for name in columns}, geometry="geometry", crs=facilities.crs)
+        return gpd.GeoDataFrame(
+            {name: [] for name in columns}, geometry="geometry", crs=facilities.crs
+        )
 
     points = np.asarray(chosen.geometry.to_crs(roads.crs).array)
     sites = snap(points, roads, mode, leg_limit_m=leg_limit_m)
     kinds = chosen["kind"].to_numpy(object) if "kind" in chosen else np.full(len(chosen), None)
-    ids = (chosen["facility_id"] if "facility_id" in chosen else chosen.index).to_numpy(object)
+    ids = chosen.get("facility_id", chosen.index).to_numpy(object)
     groups = (
         [(name, None, kinds == name) for name in dict.fromkeys(kinds)]
         if merged
@@ -185,7 +188,10 @@ def _bands(search: SiteSearch, roads: _RoadPoints, limits: Sequence[float]) -> l
     road[row, column] = True
     near = distance_transform_edt(~road) <= border - 1
     rows, columns = np.nonzero(near)
-    x, y = (low[0] + np.arange(road.shape[1]) + 0.5) * cell, (low[1] + np.arange(road.shape[0]) + 0.5) * cell
+    x, y = (
+        (low[0] + np.arange(road.shape[1]) + 0.5) * cell,
+        (low[1] + np.arange(road.shape[0]) + 0.5) * cell,
+    )
     times = search.nearest(roads.snap(np.column_stack([x[columns], y[rows]]))).minutes
     field = np.full(road.shape, _BEYOND * widest)
     field[rows, columns] = np.fmin(times, _BEYOND * widest)
@@ -197,7 +203,7 @@ def _polygons(points: list[Floats], offsets: list[NDArray[np.uint32]]) -> Any:
     """Give contourpy's filled areas as one (Multi)Polygon with holes."""
     shapes = []
     for xy, starts in zip(points, offsets, strict=True):
-        rings = [xy[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        rings = [xy[a:b] for a, b in itertools.pairwise(starts)]
         shape = shapely.Polygon(rings[0], rings[1:])
         # Areas that meet at a saddle touch themselves in a point.
         shapes.append(shape if shape.is_valid else shape.buffer(0))

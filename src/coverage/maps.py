@@ -51,7 +51,16 @@ _BASES = ("ledger", "reachable")
 _STATUSES = ("in_use", "closed", "planned", "shared")
 
 _ROAD_CLASSES: Mapping[str, tuple[str, ...]] = {
-    "path": ("bridleway", "corridor", "cycleway", "footway", "path", "pedestrian", "steps", "track"),
+    "path": (
+        "bridleway",
+        "corridor",
+        "cycleway",
+        "footway",
+        "path",
+        "pedestrian",
+        "steps",
+        "track",
+    ),
     "local": (),  # every class not named here
     "tertiary": ("tertiary",),
     "secondary": ("secondary",),
@@ -124,9 +133,7 @@ class OfflineMap(folium.Map):  # type: ignore[misc]
         """
     )
 
-    def __init__(
-        self, payload: Mapping[str, Any], *, lang: str, bounds: Sequence[float]
-    ) -> None:
+    def __init__(self, payload: Mapping[str, Any], *, lang: str, bounds: Sequence[float]) -> None:
         west, south, east, north = bounds
         super().__init__(
             location=[(south + north) / 2, (west + east) / 2],
@@ -256,8 +263,17 @@ def coverage_map(
         "kinds": [{"id": key, "label": label("kind", key, lang)} for key in kinds],
         "words": {
             group: labels(group, lang)
-            for group in ("reason", "mode", "setting", "unit_kind", "measure", "status", "project",
-                          "nature", "kind")
+            for group in (
+                "reason",
+                "mode",
+                "setting",
+                "unit_kind",
+                "measure",
+                "status",
+                "project",
+                "nature",
+                "kind",
+            )
         },
         "units": _unit_columns(units, shapes, grid),
         "townships": _township_columns(units, shapes, grid),
@@ -375,8 +391,11 @@ def _positions(keys: pd.Series) -> dict[Hashable, int]:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (
-        isinstance(value, float) and math.isnan(value)
+    return (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, float) and math.isnan(value))
     )
 
 
@@ -403,9 +422,7 @@ def _texts(table: pd.DataFrame, name: str) -> list[str]:
     return [_text_of(value) for value in _column(table, name)]
 
 
-def _numbers(
-    table: pd.DataFrame, name: str, digits: int | None = None
-) -> list[float | int | None]:
+def _numbers(table: pd.DataFrame, name: str, digits: int | None = None) -> list[float | int | None]:
     return [_number(value, digits) for value in _column(table, name)]
 
 
@@ -413,12 +430,8 @@ def _flags(table: pd.DataFrame, name: str) -> list[int]:
     return [int(not _missing(value) and bool(value)) for value in _column(table, name)]
 
 
-def _lookup(
-    table: pd.DataFrame, name: str, positions: Mapping[Hashable, int]
-) -> list[int]:
-    return [
-        -1 if _missing(value) else positions.get(value, -1) for value in _column(table, name)
-    ]
+def _lookup(table: pd.DataFrame, name: str, positions: Mapping[Hashable, int]) -> list[int]:
+    return [-1 if _missing(value) else positions.get(value, -1) for value in _column(table, name)]
 
 
 def _encoded(values: Sequence[str]) -> dict[str, list[Any]]:
@@ -707,9 +720,7 @@ def _reason_keys(value: Any) -> list[str]:
     return [piece.strip() for piece in pieces if piece.strip()]
 
 
-def _circle_bands(
-    circles: gpd.GeoDataFrame | None, grid: _Grid, crs: Any
-) -> list[dict[str, Any]]:
+def _circle_bands(circles: gpd.GeoDataFrame | None, grid: _Grid, crs: Any) -> list[dict[str, Any]]:
     """Merge the isochrones of each kind, mode and time, the longest time first."""
     if circles is None or circles.empty:
         return []

@@ -161,7 +161,9 @@ class RoadNetwork:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("edges", "nodes", "source", "findings", "_graph")}
+        return {
+            name: getattr(self, name) for name in ("edges", "nodes", "source", "findings", "_graph")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in {**state, "_compiled": {}, "_lock": Lock()}.items():

@@ -1,7 +1,8 @@
-"""OpenStreetMap extracts read by pyosmium (extra ``pbf``): ways as arrays, tagged places as rows."""
+"""OpenStreetMap extracts read by pyosmium: ways as arrays, tagged places as rows."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,22 @@ import pandas as pd
 import pyproj
 from numpy.typing import NDArray
 
-from .errors import InputError, MissingDependencyError, MissingInputError
+from .errors import Finding, InputError, MissingDependencyError, MissingInputError
 
 __all__ = ["read_osm_places", "read_osm_ways"]
 
-_WAY_TAGS = ("highway", "oneway", "name", "ref", "bridge", "tunnel", "layer", "junction", "access", "foot")
+_WAY_TAGS = (
+    "highway",
+    "oneway",
+    "name",
+    "ref",
+    "bridge",
+    "tunnel",
+    "layer",
+    "junction",
+    "access",
+    "foot",
+)
 _NO_ENTRY = frozenset({"no", "private"})
 _OPEN_ON_FOOT = frozenset({"yes", "designated", "permissive"})
 
@@ -29,13 +41,20 @@ def _processor(path: Path, *keys: str) -> Any:
         ) from fault
     if not path.is_file():
         raise MissingInputError(f"{path}: there is no such file")
-    return osmium.FileProcessor(str(path)).with_locations().with_filter(osmium.filter.KeyFilter(*keys))
+    return (
+        osmium.FileProcessor(str(path)).with_locations().with_filter(osmium.filter.KeyFilter(*keys))
+    )
 
 
 def read_osm_ways(
     path: Path,
 ) -> tuple[
-    NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], pd.DataFrame, pyproj.CRS, tuple[Any, ...]
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    pd.DataFrame,
+    pyproj.CRS,
+    tuple[Any, ...],
 ]:
     """Read the roads of an extract as flat arrays.
 
@@ -94,19 +113,15 @@ def read_osm_ways(
     )
     ways.loc[implied, "oneway"] = "yes"
     findings = [
-        {
-            "severity": "note",
-            "rule": rule,
-            "cure": f"{count} {what}",
-            "file": path.name,
-            "sheet": "",
-            "row": None,
-            "field": field,
-            "value": "",
-        }
+        Finding("note", rule, f"{count} {what}", path.name, field=field)
         for count, rule, what, field in (
             (closed, "ways closed to the public carry nobody", "ways left out", "access"),
-            (incomplete, "the extract cuts ways at its edge", "ways end at the last known node", ""),
+            (
+                incomplete,
+                "the extract cuts ways at its edge",
+                "ways end at the last known node",
+                "",
+            ),
         )
         if count
     ]
@@ -116,11 +131,13 @@ def read_osm_ways(
         np.asarray(refs, dtype=np.int64),
         ways,
         pyproj.CRS("EPSG:4326"),
-        tuple(findings),
+        tuple(asdict(finding) for finding in findings),
     )
 
 
-def read_osm_places(path: Path, kinds: dict[str, list[str]]) -> gpd.GeoDataFrame:
+def read_osm_places(
+    path: Path, kinds: dict[str, list[str]]
+) -> tuple[gpd.GeoDataFrame, list[Finding]]:
     """Read tagged places (nodes, and ways and areas by the middle of their outline).
 
     Parameters
@@ -133,9 +150,11 @@ def read_osm_places(path: Path, kinds: dict[str, list[str]]) -> gpd.GeoDataFrame
 
     Returns
     -------
-    geopandas.GeoDataFrame
+    places : geopandas.GeoDataFrame
         `facility_id` (``n123``, ``w123``), `name`, `kind`, geometry (Point), EPSG:4326. A place
         whose tags make it two kinds is two rows.
+    findings : list of Finding
+        How many places were left out because they are relations without an outline of their own.
     """
     by_tag: dict[tuple[str, str], list[str]] = {}
     for kind, tags in kinds.items():
@@ -143,6 +162,7 @@ def read_osm_places(path: Path, kinds: dict[str, list[str]]) -> gpd.GeoDataFrame
             key, _, value = tag.partition("=")
             by_tag.setdefault((key, value), []).append(kind)
     rows = []
+    relations = 0
     for item in _processor(path, *sorted({key for key, _ in by_tag})):
         found = sorted({k for tag in item.tags for k in by_tag.get((tag.k, tag.v), [])})
         if not found:
@@ -155,16 +175,28 @@ def read_osm_places(path: Path, kinds: dict[str, list[str]]) -> gpd.GeoDataFrame
                 continue
             place = tuple(np.mean(sorted(known), axis=0))
         else:
+            relations += 1
             continue
         letter = "n" if item.is_node() else "w"
         rows += [
-            (f"{letter}{item.id}" if len(found) == 1 else f"{letter}{item.id}-{kind}",
-             item.tags.get("name"), kind, *place)
+            (
+                f"{letter}{item.id}" if len(found) == 1 else f"{letter}{item.id}-{kind}",
+                item.tags.get("name"),
+                kind,
+                *place,
+            )
             for kind in found
         ]
     table = pd.DataFrame(rows, columns=["facility_id", "name", "kind", "lon", "lat"])
-    return gpd.GeoDataFrame(
+    places = gpd.GeoDataFrame(
         table.drop(columns=["lon", "lat"]),
         geometry=gpd.points_from_xy(table["lon"], table["lat"]),
         crs="EPSG:4326",
     )
+    note = Finding(
+        "warning",
+        "places drawn as relations are not read",
+        f"{relations} places left out; add them from another source",
+        path.name,
+    )
+    return places, [note] if relations else []

@@ -1,7 +1,7 @@
 """Verdicts → the three shortfall projects of 专栏3: who must be served, how, and how many by when.
 
 (a) ``village``: village facilities; (b) ``resettlement``: resettlement and hollow-village
-communities; (c) ``old_estate``: old town estates. One project a unit, assigned in the order b, c, a.
+communities; (c) ``old_estate``: old town estates. One project a unit, in the order b, c, a.
 """
 
 from __future__ import annotations
@@ -13,16 +13,30 @@ import numpy as np
 import pandas as pd
 
 from .assessment import CoverageReport
-from .network import RoadNetwork
+from .network import RoadNetwork, snap
 from .standards import Standard, units_needed
 
 __all__ = ["project_summary", "propose_projects"]
 
 _KIND = "comprehensive_service"
 _COLUMNS = (
-    "number", "project", "unit_code", "name", "township", "setting", "nature", "reasons", "short_floor_area_m2",
-    "short_activity_area_m2", "residents", "households", "deadline", "in_quota", "rank", "host_facility_id",
-)  # fmt: skip
+    "number",
+    "project",
+    "unit_code",
+    "name",
+    "township",
+    "setting",
+    "nature",
+    "reasons",
+    "short_floor_area_m2",
+    "short_activity_area_m2",
+    "residents",
+    "households",
+    "deadline",
+    "in_quota",
+    "rank",
+    "host_facility_id",
+)
 
 
 def propose_projects(report: CoverageReport, roads: RoadNetwork) -> gpd.GeoDataFrame:
@@ -33,7 +47,7 @@ def propose_projects(report: CoverageReport, roads: RoadNetwork) -> gpd.GeoDataF
     report : CoverageReport
         From `assess`.
     roads : RoadNetwork
-        The roads; a new building's site must be joined to them.
+        The roads: a new building goes where one leads, if the unit has such a settlement.
 
     Returns
     -------
@@ -68,16 +82,20 @@ def propose_projects(report: CoverageReport, roads: RoadNetwork) -> gpd.GeoDataF
     rows = [_project(fact, report) for fact in facts.itertuples()]
     found = pd.DataFrame([row for row in rows if row is not None])
     if found.empty:
-        return gpd.GeoDataFrame({name: [] for name in (*_COLUMNS, "geometry")}, crs=report.units.crs)
+        return gpd.GeoDataFrame(
+            {name: [] for name in (*_COLUMNS, "geometry")}, crs=report.units.crs
+        )
     found["in_quota"] = _in_quota(found, facts, report)
     order = {"resettlement": 0, "old_estate": 1, "village": 2}
     people = found["residents"].astype("Float64").fillna(-1)
     found = found.assign(_order=found["project"].map(order), _people=people).sort_values(
-        ["_order", "in_quota", "_people", "unit_code"], ascending=[True, False, False, True], kind="stable"
+        ["_order", "in_quota", "_people", "unit_code"],
+        ascending=[True, False, False, True],
+        kind="stable",
     )
     found["rank"] = found.groupby("project").cumcount() + 1
     found["number"] = np.arange(1, len(found) + 1)
-    found["geometry"] = _sites(found, report)
+    found["geometry"] = _sites(found, report, roads)
     table = found[[*_COLUMNS, "geometry"]].reset_index(drop=True)
     return gpd.GeoDataFrame(table, geometry="geometry", crs=report.units.crs)
 
@@ -120,12 +138,19 @@ def project_summary(projects: gpd.GeoDataFrame, report: CoverageReport) -> pd.Da
 def _facts(report: CoverageReport) -> pd.DataFrame:
     """Join each unit's attributes, verdict and the facility space it owns."""
     verdict = report.verdicts[report.verdicts["kind"] == _KIND].set_index("unit_code")
-    columns = ["ledger_state", "ledger_reason", "reachable_state", "ledger_facility_id", "facility_id", "minutes"]
+    columns = [
+        "ledger_state",
+        "ledger_reason",
+        "reachable_state",
+        "ledger_facility_id",
+        "facility_id",
+        "minutes",
+    ]
     own = report.facilities[
         (report.facilities["kind"] == _KIND) & (report.facilities["status"] == "in_use")
     ].groupby("unit_code")
     units = pd.DataFrame(report.units.drop(columns="geometry")).set_index("unit_code", drop=False)
-    # A unit without a facility of its own has none of the space; one whose size is blank is unknown.
+    # A unit without a facility of its own has no space; one whose size is blank is unknown.
     space = pd.DataFrame(
         {
             "own_m2": own["floor_area_m2"].agg(lambda values: values.sum(skipna=False)),
@@ -147,7 +172,9 @@ def _project(fact: Any, report: CoverageReport) -> dict[str, Any] | None:
         name = "village"
     if not name:
         return None
-    proposal = {"village": _village, "resettlement": _resettlement, "old_estate": _old_estate}[name](fact, report)
+    proposal = {"village": _village, "resettlement": _resettlement, "old_estate": _old_estate}[
+        name
+    ](fact, report)
     if proposal is None:
         return None
     return {
@@ -186,22 +213,29 @@ def _village(fact: Any, report: CoverageReport) -> dict[str, Any] | None:
     base = {"reasons": fact.ledger_reason}
     if fact.ledger_reason == "short_hours":
         return base | {
-            "nature": "operation", "short_floor_area_m2": 0.0, "host_facility_id": fact.ledger_facility_id,
-        }  # fmt: skip
+            "nature": "operation",
+            "short_floor_area_m2": 0.0,
+            "host_facility_id": fact.ledger_facility_id,
+        }
     if fact.ledger_state == "unknown":
         return base | {
-            "nature": "verify", "short_floor_area_m2": np.nan, "host_facility_id": fact.ledger_facility_id,
-        }  # fmt: skip
+            "nature": "verify",
+            "short_floor_area_m2": np.nan,
+            "host_facility_id": fact.ledger_facility_id,
+        }
     near = fact.reachable_state == "covered" and _has_room(fact, report)
     if fact.ledger_reason == "too_small" and not fact.merger_class:
         return base | {
-            "nature": "extension", "short_floor_area_m2": short, "host_facility_id": fact.ledger_facility_id,
-        }  # fmt: skip
+            "nature": "extension",
+            "short_floor_area_m2": short,
+            "host_facility_id": fact.ledger_facility_id,
+        }
     if near or fact.merger_class:
         return base | {
-            "nature": "sharing", "short_floor_area_m2": 0.0,
+            "nature": "sharing",
+            "short_floor_area_m2": 0.0,
             "host_facility_id": fact.facility_id if fact.reachable_state == "covered" else None,
-        }  # fmt: skip
+        }
     nature = "extension" if fact.ledger_reason == "closed" else "new_build"
     return base | {"nature": nature, "short_floor_area_m2": short}
 
@@ -268,13 +302,15 @@ def _old_estate(fact: Any, report: CoverageReport) -> dict[str, Any] | None:
 
 
 def _in_quota(found: pd.DataFrame, facts: pd.DataFrame, report: CoverageReport) -> pd.Series:
-    """Mark the projects needed for the targets: all of (b) and (c), of (a) only the number missing."""
+    """Mark what the targets need: all of (b) and (c), of (a) only the number missing."""
     chosen = found["project"].isin(["resettlement", "old_estate"])
     standard: Standard | None = report.plan.standard(_KIND, "rural")
     if standard is None or standard.target_share is None:
         return chosen | True
     rural = facts[facts["setting"] == "rural"]
-    missing = units_needed(standard.target_share, len(rural)) - int((rural["ledger_state"] == "covered").sum())
+    missing = units_needed(standard.target_share, len(rural)) - int(
+        (rural["ledger_state"] == "covered").sum()
+    )
     helped = found["unit_code"].isin(rural.index[rural["ledger_state"] != "covered"])
     missing -= int((chosen & helped).sum())
     villages = found[found["project"] == "village"]
@@ -287,13 +323,22 @@ def _in_quota(found: pd.DataFrame, facts: pd.DataFrame, report: CoverageReport) 
     return chosen | found.index.isin(ranked.index[: max(0, missing)])
 
 
-def _sites(found: pd.DataFrame, report: CoverageReport) -> gpd.GeoSeries:
-    """Give where each project is: at the facility it works on, else in the largest settlement."""
+def _sites(found: pd.DataFrame, report: CoverageReport, roads: RoadNetwork) -> gpd.GeoSeries:
+    """Give where each project is: at the facility it works on, else in the largest settlement.
+
+    Of a unit's settlements those that a road joins go before those that none does.
+    """
     placed = report.facilities[report.facilities.geometry.notna()].set_index("facility_id")
     at_facility = placed.geometry.to_crs(report.units.crs)
-    demand = report.demand.to_crs(report.units.crs)
+    homes = np.asarray(report.demand.geometry.to_crs(roads.crs).array)
+    flag = snap(homes, roads, report.plan.modes["walk"]).flag
+    demand = report.demand.to_crs(report.units.crs).assign(
+        joined=np.isin(flag.astype(str), ["", "joined_main"])
+    )
     largest = (
-        demand.sort_values(["unit_code", "residents", "demand_id"], ascending=[True, False, True])
+        demand.sort_values(
+            ["unit_code", "joined", "residents", "demand_id"], ascending=[True, False, False, True]
+        )
         .drop_duplicates("unit_code")
         .set_index("unit_code")
         .geometry

@@ -17,14 +17,24 @@ from numpy.typing import NDArray
 from .errors import Finding, InputError, MissingDependencyError
 from .graphs import metric_crs
 from .network import RoadNetwork
-from .schema import read_layer, rename_columns
+from .schema import found_at, read_layer, rename_columns
 
 if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["read_roads"]
 
-_ROAD_COLUMNS = ("highway", "oneway", "name", "ref", "bridge", "tunnel", "layer", "osmid", "length_m")
+_ROAD_COLUMNS = (
+    "highway",
+    "oneway",
+    "name",
+    "ref",
+    "bridge",
+    "tunnel",
+    "layer",
+    "osmid",
+    "length_m",
+)
 _ONE_WAY = frozenset({"yes", "true", "1", "t", "y", "是", "单行"})
 _ONE_WAY_BACKWARD = frozenset({"-1", "reverse", "反向"})
 _NOT_BUILT = frozenset({"construction", "proposed", "planned", "abandoned", "razed", "no"})
@@ -110,31 +120,22 @@ def _read_lines(
     lines = rename_columns(
         read_layer(path, layer=layer), columns, known=_ROAD_COLUMNS, file=path.name
     )
-    findings = []
     shapes = np.asarray(lines.geometry.array)
-    kinds = shapely.get_type_id(shapes)
+    places = [{"file": path.name, "row": row} for row in range(1, len(lines) + 1)]
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
-    for row in np.flatnonzero(empty):
-        findings.append(
-            Finding("warning", "a road needs a line", "left out", path.name, row=int(row) + 1)
-        )
-    wrong = np.flatnonzero(~empty & ~np.isin(kinds, (1, 2, 5)))
-    if wrong.size:
-        raise InputError(
-            f"{path}: roads must be lines",
-            [
-                Finding(
-                    "error",
-                    "roads are LineStrings or MultiLineStrings",
-                    "give the layer of road lines (layer=…)",
-                    path.name,
-                    row=int(row) + 1,
-                    field="geometry",
-                    value=str(shapes[row].geom_type),
-                )
-                for row in wrong
-            ],
-        )
+    findings = found_at(
+        empty, places, rule="a road needs a line", cure="left out", severity="warning"
+    )
+    wrong = found_at(
+        ~empty & ~np.isin(shapely.get_type_id(shapes), (1, 2, 5)),
+        places,
+        rule="roads are LineStrings or MultiLineStrings",
+        cure="give the layer of road lines (layer=…)",
+        field="geometry",
+        values=[getattr(shape, "geom_type", "") for shape in shapes],
+    )
+    if wrong:
+        raise InputError(f"{path}: roads must be lines", wrong)
     if "highway" not in lines:
         raise InputError(
             f"{path}: no column says which class a road is",
@@ -239,7 +240,9 @@ def _from_ways(
     gather = first[piece] + offset
     lines = shapely.linestrings(xy[gather], indices=piece)
     step = _step_lengths(coords, xy, source_crs)
-    length = np.add.reduceat(np.r_[step, 0.0][gather] * (gather < last[piece]), np.cumsum(count) - count)
+    length = np.add.reduceat(
+        np.r_[step, 0.0][gather] * (gather < last[piece]), np.cumsum(count) - count
+    )
 
     used, where, node = np.unique(vertex[cuts], return_index=True, return_inverse=True)
     node_at = np.full(len(way), -1, dtype=np.int64)

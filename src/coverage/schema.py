@@ -1,4 +1,4 @@
-"""Canonical columns, the words county files use for them, and checks that list every fault at once."""
+"""Canonical columns, the words files use for them, and checks that list every fault at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyogrio
 
@@ -22,6 +23,7 @@ __all__ = [
     "SYNONYMS",
     "IntakeReport",
     "canonical_name",
+    "found_at",
     "intake_report",
     "numbers",
     "read_layer",
@@ -79,9 +81,7 @@ def _key(name: Any) -> str:
 
 
 _BY_KEY = {
-    _key(word): canonical
-    for canonical, words in SYNONYMS.items()
-    for word in (canonical, *words)
+    _key(word): canonical for canonical, words in SYNONYMS.items() for word in (canonical, *words)
 }
 
 
@@ -116,7 +116,9 @@ class IntakeReport:
         if not self.findings:
             return "<p>无异常 / nothing to report</p>"
         table = self.table.rename(columns=lambda name: label("column", name))
-        return f"<p>{escape(str(len(self)))} 条 / findings</p>{table.to_html(index=False, na_rep='')}"
+        return (
+            f"<p>{escape(str(len(self)))} 条 / findings</p>{table.to_html(index=False, na_rep='')}"
+        )
 
 
 def intake_report(table: pd.DataFrame) -> IntakeReport:
@@ -229,13 +231,17 @@ def rename_columns(
         if canonical not in known:
             near = difflib.get_close_matches(canonical, known, n=1)
             cure = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            faults.append(Finding("error", "columns= maps canonical names", cure, file, field=canonical))
+            faults.append(
+                Finding("error", "columns= maps canonical names", cure, file, field=canonical)
+            )
         elif original not in frame:
             names = [str(c) for c in frame.columns]
             near = difflib.get_close_matches(original, names, n=1)
             cure = f"did you mean {near[0]!r}?" if near else f"the file has {', '.join(names)}"
             faults.append(
-                Finding("error", "columns= names a column that is not there", cure, file, field=original)
+                Finding(
+                    "error", "columns= names a column that is not there", cure, file, field=original
+                )
             )
         else:
             mapping[original] = canonical
@@ -243,10 +249,10 @@ def rename_columns(
         raise InputError(f"{file}: the given columns do not fit", faults)
     taken = set(mapping.values()) | {c for c in frame.columns if c in known and c not in mapping}
     for column in frame.columns:
-        canonical = canonical_name(column)
-        if column not in mapping and canonical in known and canonical not in taken:
-            mapping[column] = str(canonical)
-            taken.add(str(canonical))
+        word = canonical_name(column)
+        if word is not None and column not in mapping and word in known and word not in taken:
+            mapping[column] = word
+            taken.add(word)
     displaced = {
         column: f"{column}_original"
         for column in frame.columns
@@ -273,26 +279,56 @@ def numbers(
     """
     blank = values.isna() | values.astype(str).str.strip().isin(["", "—", "-", "/", "无"])
     numeric = pd.to_numeric(values.where(~blank), errors="coerce").astype(float)
-    for position in (numeric.isna() & ~blank).to_numpy().nonzero()[0]:
-        faults.append(
-            Finding(
-                "error",
-                "must be a number",
-                "write digits only, or leave it blank where it is not known",
-                field=field,
-                value=str(values.iloc[position]),
-                **places[position],
-            )
-        )
-    for position in (numeric < 0).to_numpy().nonzero()[0]:
-        faults.append(
-            Finding(
-                "error",
-                "cannot be negative",
-                "correct it, or leave it blank where it is not known",
-                field=field,
-                value=str(values.iloc[position]),
-                **places[position],
-            )
-        )
+    faults += found_at(
+        numeric.isna() & ~blank,
+        places,
+        rule="must be a number",
+        cure="write digits only, or leave it blank where it is not known",
+        field=field,
+        values=values.to_numpy(dtype=object),
+    )
+    faults += found_at(
+        numeric < 0,
+        places,
+        rule="cannot be negative",
+        cure="correct it, or leave it blank where it is not known",
+        field=field,
+        values=values.to_numpy(dtype=object),
+    )
     return numeric
+
+
+def found_at(
+    wrong: Any,
+    places: Sequence[dict[str, Any]],
+    *,
+    rule: str,
+    cure: str,
+    field: str = "",
+    values: Any = None,
+    severity: str = "error",
+) -> list[Finding]:
+    """Give one finding for every row where `wrong` holds.
+
+    Parameters
+    ----------
+    wrong : array-like of bool
+        By row.
+    places : sequence of dict
+        By row, its `file`, `sheet` and `row`.
+    rule, cure, field, severity : str
+        As for `facility_coverage.errors.Finding`.
+    values : sequence, optional
+        By row, the value to show.
+    """
+    return [
+        Finding(
+            severity,
+            rule,
+            cure,
+            field=field,
+            value="" if values is None else str(values[position]),
+            **places[position],
+        )
+        for position in np.flatnonzero(np.asarray(wrong, dtype=bool)).tolist()
+    ]

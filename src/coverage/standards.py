@@ -270,7 +270,9 @@ def _plan_from(table: dict[str, Any], *, where: str) -> Plan:
     modes = _modes_from(table.get("modes", {}), where=where)
     standards = tuple(
         _standard_from(entry, modes, where=f"{where}: standards[{index}]")
-        for index, entry in enumerate(require(table, "standards", list, where=where, error=PlanError))
+        for index, entry in enumerate(
+            require(table, "standards", list, where=where, error=PlanError)
+        )
     )
     seen: set[tuple[str, str]] = set()
     for standard in standards:
@@ -281,7 +283,9 @@ def _plan_from(table: dict[str, Any], *, where: str) -> Plan:
             )
         seen.add((standard.kind, standard.setting))
     rules = table.get("project_rules", {})
-    check_keys(rules, ProjectRules.__dataclass_fields__, where=f"{where}: project_rules", error=PlanError)
+    check_keys(
+        rules, ProjectRules.__dataclass_fields__, where=f"{where}: project_rules", error=PlanError
+    )
     return Plan(
         plan_id=require(table, "plan_id", str, where=where, error=PlanError),
         name_zh=require(table, "name_zh", str, where=where, error=PlanError),
@@ -343,7 +347,9 @@ def _standard_from(entry: dict[str, Any], modes: Mapping[str, Mode], *, where: s
     for key in ("unit_share", "target_share"):
         share = entry.get(key)
         if share is not None and not 0 < share <= 1:
-            raise PlanError(f"{where}: {key} is a share between 0 and 1, not {share!r} (80 % is 0.8)")
+            raise PlanError(
+                f"{where}: {key} is a share between 0 and 1, not {share!r} (80 % is 0.8)"
+            )
     rest = {k: v for k, v in entry.items() if k not in {"kind", "setting", "alternatives", "kinds"}}
     return Standard(
         kind=kind,

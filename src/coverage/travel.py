@@ -24,7 +24,17 @@ from .modes import MODES, Mode
 from .network import ModeNetwork, RoadNetwork, Snaps, snap
 from .standards import Plan, Standard
 
-__all__ = ["Nearest", "Pool", "SiteSearch", "TravelTimes", "minutes_to_facility", "nearest_facility", "pool_members", "pools_of", "travel_times"]
+__all__ = [
+    "Nearest",
+    "Pool",
+    "SiteSearch",
+    "TravelTimes",
+    "minutes_to_facility",
+    "nearest_facility",
+    "pool_members",
+    "pools_of",
+    "travel_times",
+]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -125,14 +135,17 @@ class TravelTimes:
         """Say what was searched."""
         kinds = {pool.kind for pool, _ in self.nearest}
         return (
-            f"<TravelTimes: {len(self.demand):,} demand points, {len(self.facilities):,} facilities "
-            f"of {len(kinds)} kinds, modes {', '.join(sorted(self.snaps))}>"
+            f"<TravelTimes: {len(self.demand):,} demand points, "
+            f"{len(self.facilities):,} facilities of {len(kinds)} kinds, "
+            f"modes {', '.join(sorted(self.snaps))}>"
         )
 
     def _repr_html_(self) -> str:
         from html import escape  # noqa: PLC0415 - only a notebook asks for it
 
-        summary = self.table.groupby(["kind", "mode"])["minutes"].describe()[["50%", "max", "count"]]
+        summary = self.table.groupby(["kind", "mode"])["minutes"].describe()[
+            ["50%", "max", "count"]
+        ]
         summary.columns = ["median minutes", "farthest", "points that reach one"]
         return f"<p>{escape(repr(self)[1:-1])}</p>{summary.round(1).to_html()}"
 
@@ -257,7 +270,9 @@ def travel_times(
     doubtful = {
         (pool._replace(certain=False), mode)
         for pool, mode in questions
-        if (pool_members(facilities, pool) != pool_members(facilities, pool._replace(certain=False))).any()
+        if (
+            pool_members(facilities, pool) != pool_members(facilities, pool._replace(certain=False))
+        ).any()
     }
     by_mode: dict[str, list[Pool]] = {}
     for pool, mode in sorted(questions | doubtful, key=str):
@@ -268,16 +283,17 @@ def travel_times(
     snaps: dict[str, Snaps] = {}
     joined: dict[Any, tuple[Snaps, Snaps, Snaps]] = {}
     for name, pools in by_mode.items():
-        mode = plan.modes[name]
-        if mode.closed_to not in joined:  # modes that use the same roads join them alike
-            joined[mode.closed_to] = tuple(
-                snap(points, roads, mode, leg_limit_m=leg_limit_m) for points in (homes, land, sites)
+        travel = plan.modes[name]
+        if travel.closed_to not in joined:  # modes that use the same roads join them alike
+            joined[travel.closed_to] = tuple(
+                snap(points, roads, travel, leg_limit_m=leg_limit_m)
+                for points in (homes, land, sites)
             )  # type: ignore[assignment]
-        home_snaps, land_snaps, site_snaps = joined[mode.closed_to]
+        home_snaps, land_snaps, site_snaps = joined[travel.closed_to]
         snaps[name] = home_snaps
         for pool in pools:
             chosen = pool_members(facilities, pool)[placed]
-            search = SiteSearch(roads.for_mode(mode), site_snaps, chosen, leg_detour, direction)
+            search = SiteSearch(roads.for_mode(travel), site_snaps, chosen, leg_detour, direction)
             for points, results in ((home_snaps, nearest), (land_snaps, area_nearest)):
                 found = search.nearest(points)
                 back = np.where(found.facility >= 0, site_position[found.facility], -1)
@@ -330,7 +346,9 @@ def nearest_facility(
     """
     mode = MODES[mode] if isinstance(mode, str) else mode
     homes = snap(np.asarray(points.to_crs(roads.crs).array), roads, mode, leg_limit_m=leg_limit_m)
-    sites = snap(np.asarray(facilities.to_crs(roads.crs).array), roads, mode, leg_limit_m=leg_limit_m)
+    sites = snap(
+        np.asarray(facilities.to_crs(roads.crs).array), roads, mode, leg_limit_m=leg_limit_m
+    )
     everyone = np.ones(len(facilities), dtype=bool)
     found = SiteSearch(roads.for_mode(mode), sites, everyone, leg_detour, direction).nearest(homes)
     names = facilities.index.to_numpy(dtype=object)

@@ -12,19 +12,39 @@ import pandas as pd
 import shapely
 
 from .errors import Finding, InputError
-from .schema import numbers, read_layer, rename_columns, with_findings
+from .schema import found_at, numbers, read_layer, rename_columns, with_findings
 
 __all__ = ["read_units"]
 
-_COUNTS = ("residents", "registered", "households", "elderly", "children", "old_estate_households", "old_estate_built")
+_COUNTS = (
+    "residents",
+    "registered",
+    "households",
+    "elderly",
+    "children",
+    "old_estate_households",
+    "old_estate_built",
+)
 _FLAGS = ("resettlement", "hollow_village", "merger_class")
 _TEXTS = ("township", "township_code", "data_note")
 _COLUMNS = ("unit_code", "name", "unit_kind", "setting", *_TEXTS, *_COUNTS, *_FLAGS)
 _KINDS = {
-    "village": "village", "行政村": "village", "村": "village", "村委会": "village",
-    "community": "community", "社区": "community", "居委会": "community",
-}  # fmt: skip
-_SETTINGS = {"rural": "rural", "农村": "rural", "乡村": "rural", "urban": "urban", "城市": "urban", "城镇": "urban"}
+    "village": "village",
+    "行政村": "village",
+    "村": "village",
+    "村委会": "village",
+    "community": "community",
+    "社区": "community",
+    "居委会": "community",
+}
+_SETTINGS = {
+    "rural": "rural",
+    "农村": "rural",
+    "乡村": "rural",
+    "urban": "urban",
+    "城市": "urban",
+    "城镇": "urban",
+}
 _YES = frozenset({"1", "1.0", "true", "yes", "y", "是", "√"})
 
 
@@ -83,26 +103,32 @@ def read_units(
     places = [{"file": file, "row": row} for row in range(1, len(frame) + 1)]
     faults: list[Finding] = []
     findings: list[Finding] = []
-    for name in ("unit_code", "name"):
-        if name not in frame:
-            faults.append(
-                Finding(
-                    "error",
-                    f"units need a column {name}",
-                    f"name it: columns={{{name!r}: '…'}}; the file has "
-                    + ", ".join(str(c) for c in frame.columns if c != frame.geometry.name),
-                    file,
-                    field=name,
-                )
-            )
+    faults += [
+        Finding(
+            "error",
+            f"units need a column {name}",
+            f"name it: columns={{{name!r}: '…'}}; the file has "
+            + ", ".join(str(c) for c in frame.columns if c != frame.geometry.name),
+            file,
+            field=name,
+        )
+        for name in ("unit_code", "name")
+        if name not in frame
+    ]
     if faults:
         raise InputError(f"{file}: columns are missing", faults)
 
     table: dict[str, Any] = {"unit_code": _codes(frame["unit_code"], places, faults)}
     table["name"] = frame["name"].astype("string").str.strip()
     for name in _TEXTS:
-        table[name] = frame[name].astype("string") if name in frame else pd.array([pd.NA] * len(frame), "string")
-    table["unit_kind"] = _words(frame, "unit_kind", _KINDS, _kind_by_name(table["name"]), places, faults)
+        table[name] = (
+            frame[name].astype("string")
+            if name in frame
+            else pd.array([pd.NA] * len(frame), "string")
+        )
+    table["unit_kind"] = _words(
+        frame, "unit_kind", _KINDS, _kind_by_name(table["name"]), places, faults
+    )
     by_kind = pd.Series(np.where(table["unit_kind"] == "community", "urban", "rural"))
     table["setting"] = _words(frame, "setting", _SETTINGS, by_kind, places, faults)
     for name in _COUNTS:
@@ -140,13 +166,20 @@ def _codes(values: pd.Series, places: list[dict[str, Any]], faults: list[Finding
         whole = bool((present == present.round()).all() and (present.abs() < 2**53).all())
         values = values.astype("Int64") if whole else values
     codes = values.astype("string").str.strip()
-    for position in np.flatnonzero((codes.isna() | (codes == "")).to_numpy(dtype=bool)):
-        faults.append(
-            Finding("error", "every unit needs a code", "fill it in", field="unit_code", **places[position])
-        )
+    faults += found_at(
+        (codes.isna() | (codes == "")),
+        places,
+        rule="every unit needs a code",
+        cure="fill it in",
+        field="unit_code",
+    )
     repeated = codes.duplicated(keep=False) & codes.notna()
     for position in np.flatnonzero(repeated.to_numpy(dtype=bool)):
-        others = [p["row"] for i, p in enumerate(places) if codes.iloc[i] == codes.iloc[position] and i != position]
+        others = [
+            p["row"]
+            for i, p in enumerate(places)
+            if codes.iloc[i] == codes.iloc[position] and i != position
+        ]
         faults.append(
             Finding(
                 "error",
@@ -178,17 +211,14 @@ def _words(
         return default
     text = frame[field].astype("string").str.strip().str.lower()
     found = text.map(dict(words))
-    for position in np.flatnonzero((text.notna() & found.isna()).to_numpy(dtype=bool)):
-        faults.append(
-            Finding(
-                "error",
-                f"must be one of {', '.join(words)}",
-                "correct it, or leave the column out",
-                field=field,
-                value=str(text.iloc[position]),
-                **places[position],
-            )
-        )
+    faults += found_at(
+        (text.notna() & found.isna()),
+        places,
+        rule=f"must be one of {', '.join(words)}",
+        cure="correct it, or leave the column out",
+        field=field,
+        values=text.to_numpy(dtype=object),
+    )
     return found.where(found.notna(), default)
 
 
@@ -201,21 +231,17 @@ def _check_geometry(
     shapes = np.asarray(frame.geometry.array)
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     wrong = ~empty & ~np.isin(shapely.get_type_id(shapes), (3, 6))
-    for position in np.flatnonzero(empty):
-        faults.append(
-            Finding("error", "every unit needs a boundary", "draw it", field="geometry", **places[position])
-        )
-    for position in np.flatnonzero(wrong):
-        faults.append(
-            Finding(
-                "error",
-                "boundaries are polygons",
-                "give the polygon layer",
-                field="geometry",
-                value=str(shapes[position].geom_type),
-                **places[position],
-            )
-        )
+    faults += found_at(
+        empty, places, rule="every unit needs a boundary", cure="draw it", field="geometry"
+    )
+    faults += found_at(
+        wrong,
+        places,
+        rule="boundaries are polygons",
+        cure="give the polygon layer",
+        field="geometry",
+        values=[getattr(shape, "geom_type", "") for shape in shapes],
+    )
     invalid = ~empty & ~wrong & ~shapely.is_valid(shapes)
     for position in np.flatnonzero(invalid):
         faults.append(

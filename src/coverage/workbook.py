@@ -19,7 +19,7 @@ from .assessment import CoverageReport
 from .files import write_beside
 from .projects import project_summary
 from .schema import intake_report
-from .terms import label
+from .terms import label, labels
 
 __all__ = ["write_workbook"]
 
@@ -50,10 +50,21 @@ _FORMATS = {
     "people_unknown": "#,##0",
 }
 _TERM_COLUMNS = {
-    "kind": "kind", "setting": "setting", "basis": "basis", "measure": "measure", "ledger_state": "state",
-    "reachable_state": "state", "ledger_reason": "reason", "reachable_reason": "reason", "mode": "mode",
-    "project": "project", "nature": "nature", "reasons": "reason", "severity": "severity", "verdict": "verdict",
-}  # fmt: skip
+    "kind": "kind",
+    "setting": "setting",
+    "basis": "basis",
+    "measure": "measure",
+    "ledger_state": "state",
+    "reachable_state": "state",
+    "ledger_reason": "reason",
+    "reachable_reason": "reason",
+    "mode": "mode",
+    "project": "project",
+    "nature": "nature",
+    "reasons": "reason",
+    "severity": "severity",
+    "verdict": "verdict",
+}
 _TITLES = {
     "overview": ("概览", "Overview"),
     "rates": ("覆盖率", "Rates"),
@@ -155,7 +166,12 @@ def _plain(value: Any) -> Any:
 
 
 def _rows(
-    sheet: Worksheet, table: pd.DataFrame, lang: str, *, first_row: int, headers: dict[str, str] | None = None
+    sheet: Worksheet,
+    table: pd.DataFrame,
+    lang: str,
+    *,
+    first_row: int,
+    headers: dict[str, str] | None = None,
 ) -> None:
     """Write a table with headers, number formats and widths."""
     widths = []
@@ -167,7 +183,11 @@ def _rows(
         group = _TERM_COLUMNS.get(str(name))
         longest = _width(header)
         for row, value in enumerate(table[name].tolist(), start=first_row + 1):
-            shown = label(group, _plain(value), lang) if group and _plain(value) != "—" else _plain(value)
+            shown = (
+                label(group, _plain(value), lang)
+                if group and _plain(value) != "—"
+                else _plain(value)
+            )
             if isinstance(shown, bool):
                 shown = ("是" if shown else "否") if lang == "zh" else ("yes" if shown else "no")
             cell = _text(sheet.cell(row, column), shown)
@@ -177,7 +197,9 @@ def _rows(
         widths.append(min(_WIDEST, longest + 2))
     for column, width in enumerate(widths, start=1):
         letter = get_column_letter(column)
-        sheet.column_dimensions[letter].width = max(width, sheet.column_dimensions[letter].width or 0)
+        sheet.column_dimensions[letter].width = max(
+            width, sheet.column_dimensions[letter].width or 0
+        )
 
 
 def _width(value: Any) -> int:
@@ -186,7 +208,9 @@ def _width(value: Any) -> int:
     return sum(2 if ord(character) > 0x2E80 else 1 for character in text)  # noqa: PLR2004 - CJK begins there
 
 
-def _table(book: Workbook, key: str, table: pd.DataFrame, report: CoverageReport, lang: str) -> None:
+def _table(
+    book: Workbook, key: str, table: pd.DataFrame, report: CoverageReport, lang: str
+) -> None:
     """Write a sheet that is one table: frozen header, filter, colours by state."""
     sheet = _sheet(book, key, report, lang)
     for column in range(1, len(table.columns) + 1):  # titles above must not widen the first column
@@ -210,7 +234,9 @@ def _verdict(met: Any) -> str:
     return "cannot_tell" if met is None or met is pd.NA else "met" if met else "not_met"
 
 
-def _overview(book: Workbook, report: CoverageReport, projects: gpd.GeoDataFrame, lang: str) -> None:
+def _overview(
+    book: Workbook, report: CoverageReport, projects: gpd.GeoDataFrame, lang: str
+) -> None:
     sheet = _sheet(book, "overview", report, lang)
     indicators = report.indicators.assign(
         indicator=report.indicators[f"name_{lang}"],
@@ -223,7 +249,9 @@ def _overview(book: Workbook, report: CoverageReport, projects: gpd.GeoDataFrame
         for offset, unit in enumerate(indicators["unit"], start=row + 1):
             for column in (3, 4, 5):
                 cell = sheet.cell(offset, column)
-                cell.number_format = "0.0%" if unit == "share" else '0.0" ㎡"' if unit == "m²" else "0"
+                cell.number_format = (
+                    "0.0%" if unit == "share" else '0.0" ㎡"' if unit == "m²" else "0"
+                )
         row += len(indicators) + 3
     kind = report.plan.kinds[0]
     headline = report.rates[(report.rates["kind"] == kind) & (report.rates["measure"] != "area")]
@@ -259,10 +287,25 @@ def _unit_table(report: CoverageReport, verdicts: pd.DataFrame) -> pd.DataFrame:
         unit_name=verdicts["name"], facility=verdicts["facility_id"].map(names)
     ).sort_values(["unit_code", "kind"], kind="stable")
     columns = [
-        "unit_code", "unit_name", "township", "setting", "residents", "kind", "ledger_state", "ledger_reason",
-        "reachable_state", "reachable_reason", "minutes", "limit_minutes", "mode", "facility", "people_covered",
-        "people_uncovered", "people_unknown", "people_share",
-    ]  # fmt: skip
+        "unit_code",
+        "unit_name",
+        "township",
+        "setting",
+        "residents",
+        "kind",
+        "ledger_state",
+        "ledger_reason",
+        "reachable_state",
+        "reachable_reason",
+        "minutes",
+        "limit_minutes",
+        "mode",
+        "facility",
+        "people_covered",
+        "people_uncovered",
+        "people_unknown",
+        "people_share",
+    ]
     return table[columns]
 
 
@@ -270,15 +313,34 @@ def _project_table(projects: gpd.GeoDataFrame) -> pd.DataFrame:
     """Give the project pool (项目库) with blank columns for what only the county knows."""
     points = projects.geometry.to_crs("EPSG:4326")
     places = [
-        "—" if point is None or point.is_empty else f"{point.x:.5f},{point.y:.5f}" for point in points
+        "—" if point is None or point.is_empty else f"{point.x:.5f},{point.y:.5f}"
+        for point in points
     ]
     table = pd.DataFrame(projects.drop(columns="geometry")).rename(columns={"name": "unit_name"})
     table = table.assign(cost="", funding="", responsible="", coordinates=places, remarks="")
     columns = [
-        "number", "unit_code", "unit_name", "project", "township", "setting", "nature", "reasons",
-        "short_floor_area_m2", "short_activity_area_m2", "households", "residents", "cost", "funding", "responsible",
-        "deadline", "in_quota", "rank", "host_facility_id", "coordinates", "remarks",
-    ]  # fmt: skip
+        "number",
+        "unit_code",
+        "unit_name",
+        "project",
+        "township",
+        "setting",
+        "nature",
+        "reasons",
+        "short_floor_area_m2",
+        "short_activity_area_m2",
+        "households",
+        "residents",
+        "cost",
+        "funding",
+        "responsible",
+        "deadline",
+        "in_quota",
+        "rank",
+        "host_facility_id",
+        "coordinates",
+        "remarks",
+    ]
     return table[columns]
 
 
@@ -292,23 +354,13 @@ def _intake_table(report: CoverageReport) -> pd.DataFrame:
 
 def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
     sheet = _sheet(book, "method", report, lang)
-    words = {
-        "zh": {
-            "台账口径": "村（社区）自有在用且达到面积、开放时长要求的设施，或按书面协议共享且路程不超时的，计为覆盖；以整数单元计。",
-            "可达口径": "居民沿路网（含到路的一段）在标准时限内到达合格设施的，计为覆盖；单元内半数以上常住人口覆盖的，计为覆盖。",
-            "无法判定": "离路过远、路网孤岛或缺数据的，不计为覆盖也不计为未覆盖。",
-            "达标": "按整数单元判定，先计数后取整：199 个村的 80% 为 160 个；79.9% 不达标。",
-        },
-        "en": {
-            "ledger basis": "A unit counts if it owns a facility in use that meets size and hours, or shares one by "
-            "agreement within reach; counted in whole units.",
-            "reachability basis": "A resident counts who reaches a qualifying facility over the road network (the "
-            "walk to the road included) in time; a unit counts if half of its residents do.",
-            "cannot tell": "Too far from any road, on a disconnected road, or data missing: neither covered nor not.",
-            "met": "Judged on whole units before rounding: 80 % of 199 villages is 160; 79.9 % is not met.",
-        },
-    }[lang]
-    _rows(sheet, pd.DataFrame({"item": list(words), "definition": list(words.values())}), lang, first_row=4)
+    words = {label("method", key, lang): text for key, text in labels("definition", lang).items()}
+    _rows(
+        sheet,
+        pd.DataFrame({"item": list(words), "definition": list(words.values())}),
+        lang,
+        first_row=4,
+    )
     row = 4 + len(words) + 3
     standards = pd.DataFrame(
         [
@@ -316,7 +368,8 @@ def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
                 "kind": standard.kind,
                 "setting": standard.setting,
                 "definition": " / ".join(
-                    f"{label('mode', a.mode, lang)} ≤ {a.minutes:g} min" for a in standard.alternatives
+                    f"{label('mode', a.mode, lang)} ≤ {a.minutes:g} min"
+                    for a in standard.alternatives
                 )
                 + (f"; ≥ {standard.min_floor_area_m2:g} m²" if standard.min_floor_area_m2 else "")
                 + (f"; ≥ {standard.min_hours_per_day:g} h" if standard.min_hours_per_day else ""),
@@ -335,7 +388,10 @@ def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
             {
                 "mode": name,
                 "definition": f"{report.plan.modes[name].speed_kph:g} km/h"
-                + "".join(f", {road} {speed:g}" for road, speed in report.plan.modes[name].speeds_kph.items()),
+                + "".join(
+                    f", {road} {speed:g}"
+                    for road, speed in report.plan.modes[name].speeds_kph.items()
+                ),
                 "source": report.plan.modes[name].source,
             }
             for name in sorted(used)
@@ -344,7 +400,10 @@ def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
     _rows(sheet, modes, lang, first_row=row)
     row += len(modes) + 3
     options = pd.DataFrame(
-        {"item": list(report.access.options), "value": [str(v) for v in report.access.options.values()]}
+        {
+            "item": list(report.access.options),
+            "value": [str(v) for v in report.access.options.values()],
+        }
     )
     _rows(sheet, options, lang, first_row=row)
     sheet.column_dimensions["A"].width = 24
