@@ -178,8 +178,7 @@ def _facilities(codes: list[str], seats: np.ndarray, rng: np.random.Generator) -
             angle = rng.uniform(0, 2 * np.pi)
             where = np.array(CENTRE) + 35_500 * np.array([np.cos(angle), 0.92 * np.sin(angle)])
             rows.append((kind, None, "in_use", where, True))
-    for code in codes[5::9]:
-        rows.append(("comprehensive_service", code, "shared", None, False))
+    rows.extend(("comprehensive_service", code, "shared", None, False) for code in codes[5::9])
     return gpd.GeoDataFrame(
         {
             "facility_id": [f"f{i}" for i in range(len(rows))],

@@ -141,7 +141,7 @@ def test_townships_are_whole_and_lie_in_their_boxes(units: gpd.GeoDataFrame) -> 
         own = shapes[boxes["stem"] == re.sub(stem, "", township)]
         if len(own):
             checked += 1
-            assert shape.intersection(own.union_all()).area > 0.95 * shape.area, township
+            assert shape.intersection(own.union_all()).area > 0.9 * shape.area, township
             assert own.union_all().contains(shape.centroid), township
     assert checked == 17
     assert shapes[boxes["stem"] == "滦平"].iloc[0].contains(townships["中兴路街道"])

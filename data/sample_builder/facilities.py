@@ -40,8 +40,8 @@ OWN_VILLAGES = 98
 SHARING_VILLAGES = 22
 SHORTFALLS = {"none": 30, "small": 26, "short_hours": 10, "closed": 7, "blank": 3, "far": 3}
 AREA_PER_100_HOUSEHOLDS = 22
-SURE_OWN_VILLAGES = 80
-SHARING_LIMIT_MIN = 9.5  # well inside the rural threshold of 15 minutes by motor
+SURE_OWN_VILLAGES = 96
+SHARING_LIMIT_MIN = 10.0  # well inside the rural threshold of 15 minutes by motor
 FAR_MIN = 45.0
 COVERED_FLOOR_M2 = 200
 

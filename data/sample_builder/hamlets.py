@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .terrain import Terrain
 
 KM2_A_HAMLET = 3.4
+CLEAR_OF_BORDER_M = 250.0  # no hamlet site is nearer to its unit's border
 HAMLETS_A_VILLAGE = (2, 8)
 POINTS_A_COMMUNITY = (4, 8)
 SIDE_VALLEY_SHARE = 0.13  # hamlets 200-450 m from a road
@@ -33,10 +34,12 @@ SIDE_VALLEY_M = (200.0, 450.0)
 REMOTE_HAMLETS = 7  # hamlets that no road comes near
 REMOTE_M = (650.0, 1500.0)
 HAMLET_NAMES = (
-    "上沟", "二道沟", "南台", "北台", "东山根", "西沟里", "小梁前", "大石头", "河南", "河东", "河西", "杨树底下",
-    "榆树沟", "梨树沟", "杏树洼", "松树台", "桦皮沟", "头道营", "下洼", "上洼", "后沟", "前沟", "庙沟", "石洞沟",
-    "窑沟", "黑山嘴", "碾盘沟", "磨盘山", "老虎沟", "狼窝沟", "鹰窝梁", "北梁", "南梁", "三间房", "四合院", "七家",
-    "九间房", "小营", "大营", "孙家沟", "李家沟", "张家营", "王家店", "刘家湾", "赵家沟", "高台子", "平台子", "转山子",
+    "上沟", "二道沟", "南台", "北台", "东山根", "西沟里", "小梁前", "大石头",
+    "河南", "河东", "河西", "杨树底下", "榆树沟", "梨树沟", "杏树洼", "松树台",
+    "桦皮沟", "头道营", "下洼", "上洼", "后沟", "前沟", "庙沟", "石洞沟",
+    "窑沟", "黑山嘴", "碾盘沟", "磨盘山", "老虎沟", "狼窝沟", "鹰窝梁", "北梁",
+    "南梁", "三间房", "四合院", "七家", "九间房", "小营", "大营", "孙家沟",
+    "李家沟", "张家营", "王家店", "刘家湾", "赵家沟", "高台子", "平台子", "转山子",
     "水泉沟", "苇子沟",
 )  # fmt: skip
 COUNTY_RESIDENTS = 287_986  # sixth national census, 2010
@@ -94,7 +97,8 @@ def choose_sites(sources: Sources, terrain: Terrain, partition: Partition) -> Si
         if units.loc[unit, "kind"] == "居委会":
             continue
         own = by_unit[edges[unit] : edges[unit + 1]]
-        own = np.sort(own[partition.inside[own]])
+        inner = shapely.transform(partition.polygons[unit], to_metric).buffer(-CLEAR_OF_BORDER_M)
+        own = np.sort(own[shapely.contains_xy(inner, xy[own, 0], xy[own, 1])])
         seat = partition.units.loc[unit, ["seat_x", "seat_y"]].to_numpy(dtype=float)
         wanted = int(partition.units.loc[unit, "area_km2"] / KM2_A_HAMLET + rng.uniform(0.2, 1.8))
         wanted = int(np.clip(wanted, *HAMLETS_A_VILLAGE)) - 1
@@ -236,7 +240,7 @@ class _Ground:
         self, unit: int, xy: FloatArray, rng: np.random.Generator, low: float, high: float
     ) -> FloatArray:
         """Return a point of the unit a little off the road nearest to ``xy``."""
-        near = self.tree.query(xy, k=40)[1]
+        near = self.tree.query(xy, k=200)[1]
         for node in self.nodes[near]:
             turn = rng.uniform(0, 2 * np.pi, 8)
             away = rng.uniform(low, high, 8)

@@ -46,12 +46,13 @@ DRAWN_BOXES: dict[str, tuple[float, float, float, float]] = {
     "130824102": (117.545, 41.03, 117.705, 41.215),  # 红旗镇
     "130824107": (117.555, 40.78, 117.785, 40.955),  # 付营子镇
 }
+OFF_VALLEY_M = 8_000.0  # a township centre is in a valley if there is one this near
 BALANCING_ROUNDS = 60
 BOX_SLACK_M = 1_500.0  # a border may bulge this far beyond its box to follow a ridge ...
 BOX_SOFTNESS_M = 900.0  # ... at a cost that grows by e over this distance
 UNIT_AREA_SPREAD = 0.35  # lognormal
-SEAT_MIN_DRAINED_KM2 = 2.0
-SEAT_MAX_RUGGEDNESS = 0.125
+SEAT_MIN_DRAINED_KM2 = 1.2
+SEAT_MAX_RUGGEDNESS = 0.15
 BORDER_SMOOTHING_ROUNDS = 9
 BORDER_WIGGLE_M = 45.0
 BORDER_TOLERANCE_M = 9.0
@@ -224,7 +225,8 @@ def township_labels(
         beyond = _beyond(shape, xy)
         middle = to_metric(np.array([[shape.centroid.x, shape.centroid.y]]))[0]
         away = np.hypot(*(xy - middle).T)
-        centre = int(area.cells[np.argmin(np.where(inside & valley, away, np.inf))])
+        away += np.where(valley, 0.0, OFF_VALLEY_M)
+        centre = int(area.cells[np.argmin(np.where(inside, away, np.inf))])
         centres[code] = centre
         near = beyond < BOX_SLACK_M
         part = area.restrict(near)
@@ -240,11 +242,11 @@ def township_labels(
         counts = np.bincount(labels, minlength=len(codes)).clip(1)
         weights *= (counts / targets) ** 0.15
         weights /= weights.mean()
-        labels = np.argmin(distances * weights[:, None], axis=0)
+        labels = np.asarray(np.argmin(distances * weights[:, None], axis=0))
     labels[np.all(np.isinf(distances), axis=0)] = -1
     centres[SUBDISTRICT] = town
     labels[_town_mask(terrain, area, town)] = codes.index(SUBDISTRICT)
-    full = np.full(terrain.grid.size, -1)
+    full: IntArray = np.full(terrain.grid.size, -1)
     full[area.cells] = np.where(labels < 0, -2, labels)
     full = _keep_connected(terrain.grid, full, np.zeros(terrain.grid.size, dtype=int))
     return full[area.cells], centres
@@ -283,15 +285,16 @@ def _divide(
         usable = drained >= np.partition(drained, -8 * count)[-8 * count]
     candidates = part.cells[usable]
     seats = candidates[_spread_seats(xy[candidates], count, rng, xy[centre])]
+    apart = 0.4 * terrain.grid.cell * math.sqrt(len(part.cells) / count)
     for _ in range(5):
         label = _balanced(part, seats, np.ones(count))
-        moved = []
-        for number, seat in enumerate(seats):
+        for number in range(count):
             own = xy[part.cells[label == number]]
-            middle = 0.6 * own.mean(axis=0) + 0.4 * xy[seat]
-            moved.append(int(candidates[np.argmin(np.hypot(*(xy[candidates] - middle).T))]))
-        if len(set(moved)) == count:
-            seats = np.array(moved)
+            others = np.delete(xy[seats], number, axis=0)
+            gap = cKDTree(others).query(xy[candidates])[0] if count > 1 else apart
+            middle = 0.7 * own.mean(axis=0) + 0.3 * xy[seats[number]]
+            away = np.hypot(*(xy[candidates] - middle).T)
+            seats[number] = candidates[np.argmin(np.where(gap >= apart, away, np.inf))]
     seats = seats[np.argsort(np.hypot(*(xy[seats] - xy[centre]).T), kind="stable")]
     return _balanced(part, seats, np.exp(UNIT_AREA_SPREAD * rng.standard_normal(count))), seats
 

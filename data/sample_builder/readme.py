@@ -39,9 +39,9 @@ TEXT = """# Sample data
 
 The county is an illustration. Real are only the names and codes of its 213 units and 20 townships,
 the generalised outlines of Luanping and its six neighbours, the townships' bounding boxes and the
-county's total of 287,986 residents (census of 2010). **The polygons inside the county, the roads, the hamlets, the
-population of each unit and every facility are invented.** The outlines are generalised and no
-authority on any border.
+county's total of 287,986 residents (census of 2010). **The polygons inside the county, the roads,
+the hamlets, the population of each unit and every facility are invented.** The outlines are
+generalised and no authority on any border.
 
 本目录为示例数据：213 个村（社区）的名称与区划代码、县界概略轮廓、乡镇外包矩形和全县常住人口总数
 取自公开来源，村界、道路、自然村、分村人口和全部设施均为程序生成，不是测绘成果，不作划界依据，
@@ -57,7 +57,8 @@ SHA-256 is of the committed file.
 
 The polygons of each township lie in its published bounding box (names of 2016; 涝洼乡 has since
 joined 两间房镇) by at least {share:.1%} of their area. 红旗镇, 付营子镇 and 中兴路街道 have no
-published box: the first two fill the parts of the county that no box covers, the last is the county town.
+published box: the first two fill the parts of the county that no box covers, the last is the
+county town.
 """
 
 

@@ -88,6 +88,8 @@ def _run(county: County) -> None:
     from .county import STEPS, run_county  # noqa: PLC0415
 
     console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(highlight=False, width=140)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -109,6 +111,7 @@ def _run(county: County) -> None:
 
 def _print_summary(console: object, county: County, done: CountyRun) -> None:
     """Print rates against targets, the projects and the paths written."""
+    from rich.box import SIMPLE  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -116,22 +119,16 @@ def _print_summary(console: object, county: County, done: CountyRun) -> None:
     from .terms import label  # noqa: PLC0415
 
     lang, report = county.lang, done.report
-    table = Table(title=escape(f"{county.name}　{report.stamp}"), title_style="bold")
-    for name in (
-        "kind",
-        "setting",
-        "basis",
-        "measure",
-        "covered",
-        "total",
-        "share",
-        "target",
-        "verdict",
-        "missing",
-    ):
-        right = name in {"covered", "total", "share", "target", "missing"}
-        table.add_column(label("column", name, lang), justify="right" if right else "left")
+    table = Table(title=escape(f"{county.name}　{report.stamp}"), box=SIMPLE, title_style="bold")
+    for name in ("kind", "setting", "basis", "covered", "total", "share", "target", "verdict"):
+        right = name in {"covered", "total", "share", "target"}
+        table.add_column(
+            label("column", name, lang), justify="right" if right else "left", no_wrap=right
+        )
+    table.add_column(label("column", "missing", lang), justify="right", no_wrap=True)
     shown = report.rates[report.rates["measure"] == "units"]
+    if shown["target"].notna().any():
+        shown = shown[shown["target"].notna()]
     for row in shown.itertuples():
         judged = row.target == row.target
         verdict = ("met" if row.missing <= 0 else "not_met") if judged else "cannot_tell"
@@ -139,7 +136,6 @@ def _print_summary(console: object, county: County, done: CountyRun) -> None:
             label("kind", row.kind, lang),
             label("setting", row.setting, lang),
             label("basis", row.basis, lang),
-            label("measure", row.measure, lang),
             f"{row.covered:,.0f}",
             f"{row.total:,.0f}",
             f"{row.share:.1%}" if row.share == row.share else "—",
@@ -149,11 +145,12 @@ def _print_summary(console: object, county: County, done: CountyRun) -> None:
         )
     console.print(table)  # type: ignore[attr-defined]
     for row in project_summary(done.projects, report).itertuples():
-        words = (
-            f"{label('project', row.project, lang)}："
-            f"{label('column', 'units_needed', lang)} {row.units_needed}，"
-            f"{label('column', 'quota', lang)} {row.quota}"
+        colon, comma = ("：", "，") if lang == "zh" else (": ", ", ")
+        words = comma.join(
+            f"{label('column', name, lang)} {getattr(row, name)}"
+            for name in ("units_needed", "quota")
         )
+        words = f"{label('project', row.project, lang)}{colon}{words}"
         console.print(escape(words))  # type: ignore[attr-defined]
     for path in done.outputs.values():
         console.print(f"→ {escape(str(path))}", soft_wrap=True)  # type: ignore[attr-defined]

@@ -56,7 +56,8 @@ class CoverageReport:
         One row a demand point × kind: `minutes`, `mode`, `facility_id`, `state`, `reason`.
     rates : DataFrame
         Tidy, one row a figure: `kind, setting, basis, measure, covered, uncovered, unknown,
-        total, share, target, missing`. Units and people are counts, area is m².
+        total, share, target, missing`. Units and people are counts, area is m². The plan's
+        targets are promises of units: other measures have none.
     indicators : DataFrame
         The plan's indicators: `number, name_zh, name_en, baseline, target, value, unit, met,
         missing_data`. What cannot be computed is missing and says which data it needs.

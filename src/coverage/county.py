@@ -24,6 +24,7 @@ from .maps import coverage_map
 from .projects import propose_projects
 from .roads import read_roads
 from .sample import sample_county
+from .schema import read_layer
 from .standards import load_plan
 from .tomlfile import check_keys, read_toml, require
 from .travel import travel_times
@@ -72,11 +73,12 @@ class County:
     roads: Path
     plan: str | Path
     demand: Path | None = None
+    neighbours: Path | None = None
     datum: str | None = None
     crs: str | None = None
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict)
-    circle_kind: str = "comprehensive_service"
+    circle_kind: str | None = None
     circle_mode: str = "walk"
     circle_minutes: tuple[float, ...] = (5.0, 10.0, 15.0)
     out: Path = Path("facility-coverage")
@@ -90,6 +92,7 @@ class County:
             "demand": self.demand,
             "facilities": self.facilities,
             "roads": self.roads,
+            "neighbours": self.neighbours,
         }
         return {name: path for name, path in named.items() if path is not None}
 
@@ -112,6 +115,7 @@ def sample_as_county(*, out: Path, lang: str = "zh") -> County:
         name="滦平县（示例数据）" if lang == "zh" else "Luanping County (illustrative sample)",
         units=sample.units,
         demand=sample.demand,
+        neighbours=sample.neighbours,
         facilities=sample.facilities,
         roads=sample.roads,
         plan="luanping-2025",
@@ -179,7 +183,7 @@ def read_county(path: str | Path) -> County:
         where=where,
         error=ConfigError,
     )
-    names = ["units", "demand", "facilities", "roads"]
+    names = ["units", "demand", "facilities", "roads", "neighbours"]
     files = require(table, "files", dict, where=where, error=ConfigError)
     check_keys(files, names, where=f"{where}: [files]", error=ConfigError)
     columns, layers = table.get("columns", {}), table.get("layers", {})
@@ -203,6 +207,7 @@ def read_county(path: str | Path) -> County:
         name=require(table, "name", str, where=where, error=ConfigError),
         units=file("units"),
         demand=file("demand") if "demand" in files else None,
+        neighbours=file("neighbours") if "neighbours" in files else None,
         facilities=file("facilities"),
         roads=file("roads"),
         plan=folder / plan if plan.endswith(".toml") else plan,
@@ -210,7 +215,7 @@ def read_county(path: str | Path) -> County:
         crs=table.get("crs"),
         columns=columns,
         layers=layers,
-        circle_kind=circles.get("kind", "comprehensive_service"),
+        circle_kind=circles.get("kind"),
         circle_mode=circles.get("mode", "walk"),
         circle_minutes=tuple(float(m) for m in minutes),
         out=folder / outputs.get("folder", "facility-coverage"),
@@ -252,6 +257,15 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
     running: list[str] = []
     columns, layers = county.columns, county.layers
     plan = load_plan(county.plan)
+    for what, named, known in (
+        ("kind", county.circle_kind, plan.kinds),
+        ("mode", county.circle_mode, plan.modes),
+    ):
+        if named is not None and named not in known:
+            raise ConfigError(
+                f"{county.name}: [circles]: the plan knows no {what} {named!r}; "
+                f"it knows {', '.join(known)}"
+            )
     begin("units")
     units = read_units(county.units, layer=layers.get("units"), columns=columns.get("units"))
     begin("demand")
@@ -278,10 +292,11 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
     begin("projects")
     projects = propose_projects(report, roads)
     begin("isochrones")
+    kind = county.circle_kind or plan.kinds[0]
     circles = isochrones(
         report.facilities,
         roads,
-        kind=county.circle_kind,
+        kind=kind,
         mode=plan.modes[county.circle_mode],
         minutes=county.circle_minutes,
     )
@@ -290,9 +305,10 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
         report,
         circles=circles,
         projects=projects,
-        kind=county.circle_kind,
+        kind=kind,
         lang=county.lang,
         title=county.name,
+        context=read_layer(county.neighbours) if county.neighbours is not None else None,
     )
     outputs = {"map": write_beside(county.out / "map.html", drawn.save)}
     begin("workbook")

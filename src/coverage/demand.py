@@ -91,6 +91,7 @@ def read_demand(
     else:
         path = Path(source)
         frame, file = read_layer(path, layer=layer), path.name
+    headers = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
     frame = rename_columns(frame, columns, known=_COLUMNS, file=file)
     places = [{"file": file, "row": row} for row in range(1, len(frame) + 1)]
     faults: list[Finding] = []
@@ -98,7 +99,7 @@ def read_demand(
     if "residents" not in frame:
         raise InputError(
             f"{file}: demand points need residents; name the column: columns={{'residents': '…'}}; "
-            f"the file has {', '.join(str(c) for c in frame.columns if c != frame.geometry.name)}"
+            f"the file has {headers}"
         )
     points = frame.geometry.to_crs(units.crs)
     shapes = np.asarray(points.array)

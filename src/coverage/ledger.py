@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -14,6 +12,21 @@ from .travel import TravelTimes, minutes_to_facility
 from .verdicts import ROUNDING, Weights
 
 __all__ = ["ledger_verdicts"]
+
+# From best to worst: of a unit's rows the best decides, and of failing ones the nearest to passing
+# tells what the unit lacks.
+_OUTCOMES = (
+    ("covered", ""),
+    ("unknown", "no_data"),
+    ("uncovered", "short_hours"),
+    ("uncovered", "too_small"),
+    ("uncovered", "agreement_too_far"),
+    ("uncovered", "closed"),
+    ("uncovered", "no_facility"),
+)
+_COVERED, _NO_DATA, _SHORT_HOURS, _TOO_SMALL, _TOO_FAR, _CLOSED, _NO_FACILITY = range(
+    len(_OUTCOMES)
+)
 
 
 def ledger_verdicts(
@@ -50,108 +63,96 @@ def ledger_verdicts(
         by `members`. Where the ledger carries an official flag it is used unchanged.
     """
     if not standard.on_ledger:
-        return pd.DataFrame(
-            {"ledger_state": "not_applicable", "ledger_reason": "", "ledger_facility": -1},
-            index=members,
-        )
-    kept = facilities[facilities["kind"].isin(standard.kinds)]
-    by_unit = dict(iter(kept.groupby("unit_code")))
+        return _table(members, "not_applicable", "", -1)
+    position = pd.Series(members, index=units["unit_code"].to_numpy()[members])
+    keeper = facilities["unit_code"].map(position).to_numpy(dtype=float, na_value=np.nan)
+    rows = np.flatnonzero(facilities["kind"].isin(standard.kinds).to_numpy() & ~np.isnan(keeper))
+    owner = keeper[rows].astype(np.int64)
+
+    quality = _quality(standard, facilities)
+    outcome, facility = quality[rows], rows.copy()
     row_of = pd.Series(np.arange(len(facilities)), index=facilities["facility_id"].to_numpy())
-    results = []
-    for member in members:
-        rows = by_unit.get(units["unit_code"].iloc[member])
-        if rows is None:
-            results.append(("uncovered", "no_facility", -1))
-            continue
-        official = rows["official_covered"].dropna()
-        if len(official):
-            covered = bool(official.any())
-            results.append(
-                ("covered", "", row_of[rows["facility_id"].iloc[0]])
-                if covered
-                else ("uncovered", "no_facility", -1)
+    hosts = facilities["served_by"].map(row_of).to_numpy(dtype=float, na_value=np.nan)
+    for number in np.flatnonzero((facilities["status"] == "shared").to_numpy()[rows]):
+        host = hosts[rows[number]]
+        facility[number] = -1 if np.isnan(host) else int(host)
+        homes = np.flatnonzero(home_unit == owner[number])
+        outcome[number] = (
+            _NO_DATA  # the agreement names nobody we know
+            if np.isnan(host)
+            else _agreement(
+                standard, access, plan, int(host), quality, homes, weights.weight[homes]
             )
-            continue
-        homes = np.flatnonzero(home_unit == member)
-        candidates = [
-            _own(standard, row, row_of)
-            if row.status != "shared"
-            else _agreed(standard, row, row_of, facilities, access, plan, homes, weights)
-            for row in rows.itertuples()
-        ]
-        # The best that any row of the unit can show.
-        order = {"covered": 0, "unknown": 1, "uncovered": 2}
-        results.append(
-            min(candidates, key=lambda verdict: (order[verdict[0]], _NEARNESS[verdict[1]]))
         )
+    official = facilities["official_covered"].to_numpy(dtype=float, na_value=np.nan)[rows]
+    flagged = pd.Series(official).groupby(owner).max()
+    by_flag = pd.Series(owner).map(flagged).to_numpy(dtype=float)
+    outcome = np.where(np.isnan(by_flag), outcome, np.where(by_flag > 0, _COVERED, _NO_FACILITY))
+
+    order = np.lexsort((rows, outcome, owner))
+    first = order[np.r_[True, owner[order][1:] != owner[order][:-1]]] if order.size else order
+    best = pd.DataFrame(
+        {"outcome": outcome[first], "facility": facility[first]}, index=owner[first]
+    ).reindex(members)
+    code = best["outcome"].fillna(_NO_FACILITY).to_numpy(dtype=np.int64)
+    named = np.where(code == _NO_FACILITY, -1, best["facility"].fillna(-1)).astype(np.int64)
+    state, reason = np.array(_OUTCOMES, dtype=object)[code].T
+    return _table(members, state, reason, named)
+
+
+def _table(
+    members: NDArray[np.int64], state: object, reason: object, facility: object
+) -> pd.DataFrame:
     return pd.DataFrame(
-        results, columns=["ledger_state", "ledger_reason", "ledger_facility"], index=members
+        {"ledger_state": state, "ledger_reason": reason, "ledger_facility": facility}, index=members
     )
 
 
-# Of several failing rows, the one nearest to passing tells what the unit lacks.
-_NEARNESS = {
-    "": 0,
-    "no_data": 1,
-    "short_hours": 2,
-    "too_small": 3,
-    "agreement_too_far": 4,
-    "closed": 5,
-    "no_facility": 6,
-}
-
-
-def _qualifies(standard: Standard, row: Any) -> tuple[str, str]:
-    """Give state and reason of one facility against a standard's size and hours."""
-    if row.status != "in_use":
-        return "uncovered", "closed"
+def _quality(standard: Standard, facilities: gpd.GeoDataFrame) -> NDArray[np.int64]:
+    """Judge every facility against a standard's size and hours, whose-ever it is."""
+    outcome = np.full(len(facilities), _COVERED)
     tests = (
-        (standard.min_floor_area_m2, row.floor_area_m2, "too_small"),
-        (standard.min_hours_per_day, row.hours_per_day, "short_hours"),
+        (standard.min_hours_per_day, "hours_per_day", _SHORT_HOURS),
+        (standard.min_floor_area_m2, "floor_area_m2", _TOO_SMALL),
     )
-    for least, value, reason in tests:
-        if least is not None and value < least:
-            return "uncovered", reason
-    if any(least is not None and np.isnan(value) for least, value, _ in tests):
-        return "unknown", "no_data"
-    return "covered", ""
+    for least, column, fault in tests:
+        if least is not None:
+            value = facilities[column].to_numpy(dtype=float)
+            # A known fault tells more than an unknown value.
+            outcome[np.isnan(value) & (outcome == _COVERED)] = _NO_DATA
+            outcome[value < least] = fault
+    outcome[(facilities["status"] != "in_use").to_numpy()] = _CLOSED
+    return outcome
 
 
-def _own(standard: Standard, row: Any, row_of: pd.Series) -> tuple[str, str, int]:
-    state, reason = _qualifies(standard, row)
-    return state, reason, int(row_of[row.facility_id])
-
-
-def _agreed(
+def _agreement(
     standard: Standard,
-    row: Any,
-    row_of: pd.Series,
-    facilities: gpd.GeoDataFrame,
     access: TravelTimes,
     plan: Plan,
+    host: int,
+    quality: NDArray[np.int64],
     homes: NDArray[np.int64],
-    weights: Weights,
-) -> tuple[str, str, int]:
+    weight: NDArray[np.float64],
+) -> int:
     """Judge a sharing agreement: the host qualifies and most residents get there in time."""
-    host = row_of.get(row.served_by) if isinstance(row.served_by, str) else None
-    if host is None:
-        return "unknown", "no_data", -1
-    host = int(host)
-    state, reason = _qualifies(standard, facilities.iloc[host])
-    if state != "covered":
-        return state, reason, host
-    if facilities.geometry.iloc[host] is None or homes.size == 0:
-        return "unknown", "no_data", host
-    weight = weights.weight[homes]
+    if quality[host] != _COVERED:
+        return int(quality[host])
+    if access.facilities.geometry.iloc[host] is None or homes.size == 0:
+        return _NO_DATA
     reached = np.zeros(homes.size, dtype=bool)
     told = np.zeros(homes.size, dtype=bool)
     for alternative in standard.alternatives:
-        minutes = minutes_to_facility(access, plan, host, homes, mode=alternative.mode)
+        minutes = minutes_to_facility(
+            access,
+            plan,
+            host,
+            homes,
+            mode=alternative.mode,
+            limit_minutes=alternative.minutes + ROUNDING,
+        )
         reached |= minutes <= alternative.minutes + ROUNDING
         told |= ~np.isnan(minutes)
     needed = standard.unit_share * weight.sum() - ROUNDING
     if weight[reached].sum() >= needed:
-        return "covered", "", host
-    if weight[reached | ~told].sum() >= needed:
-        return "unknown", "no_data", host
-    return "uncovered", "agreement_too_far", host
+        return _COVERED
+    return _NO_DATA if weight[reached | ~told].sum() >= needed else _TOO_FAR

@@ -71,7 +71,7 @@ _ROAD_CLASSES: Mapping[str, tuple[str, ...]] = {
 _LEAFLET = "django-js-lib-leaflet"
 
 
-class _Verbatim(Element):
+class _Verbatim(Element):  # type: ignore[misc]
     """Text that goes into the page as it is.
 
     branca renders the children of a figure as Jinja templates; a village called ``{{ 7 * 7 }}``,
@@ -227,8 +227,13 @@ def coverage_map(
 
     Examples
     --------
-    >>> chart = coverage_map(report, lang="zh")  # doctest: +SKIP
-    >>> chart.save("coverage.html")  # doctest: +SKIP
+    >>> import facility_coverage as fc
+    >>> county, plan = fc.sample_county(), fc.load_plan("luanping-2025")
+    >>> units, facilities = fc.read_units(county.units), fc.read_facilities(county.facilities)
+    >>> access = fc.travel_times(units, facilities, fc.read_roads(county.roads), plan)
+    >>> chart = fc.coverage_map(fc.assess(units, facilities, access, plan), lang="en")
+    >>> "illustrative sample" in chart.get_root().render()
+    True
     """
     kinds = list(dict.fromkeys(report.verdicts["kind"]))
     _check_choice("kind", kind, kinds)
@@ -728,7 +733,8 @@ def _circle_bands(circles: gpd.GeoDataFrame | None, grid: _Grid, crs: Any) -> li
     keys = [name for name in ("kind", "mode", "minutes") if name in metric.columns]
     bands = []
     for key, rows in metric.groupby(keys, dropna=False, sort=True):
-        merged = shapely.union_all(rows.geometry.to_numpy())
+        shapes = rows.geometry.to_numpy()
+        merged = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
         merged = shapely.simplify(merged, _CIRCLE_TOLERANCE_M)
         found = dict(zip(keys, key, strict=True))
         bands.append(
@@ -805,12 +811,12 @@ def _page_head() -> str:
 
 
 def _safe_json(value: Any) -> str:
-    """Write JSON that can stand inside a ``<script>`` element, whatever the names hold.
+    r"""Write JSON that can stand inside a ``<script>`` element, whatever the names hold.
 
     Examples
     --------
     >>> _safe_json({"name": "</script>"})
-    '{"name":"\\\\u003c/script\\\\u003e"}'
+    '{"name":"\\u003c/script\\u003e"}'
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":

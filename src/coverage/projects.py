@@ -75,8 +75,8 @@ def propose_projects(report: CoverageReport, roads: RoadNetwork) -> gpd.GeoDataF
     >>> roads = fc.read_roads(county.roads)
     >>> report = fc.assess(units, facilities, fc.travel_times(units, facilities, roads, plan), plan)
     >>> projects = fc.propose_projects(report, roads)
-    >>> int((projects["in_quota"] & (projects["setting"] == "rural")).sum())
-    40
+    >>> sorted(projects["project"].unique())
+    ['old_estate', 'resettlement', 'village']
     """
     facts = _facts(report)
     rows = [_project(fact, report) for fact in facts.itertuples()]

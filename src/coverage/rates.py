@@ -38,10 +38,11 @@ def rate_table(verdicts: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         sums["reachable", "area"] = [float(group[f"area_{name}_m2"].sum()) for name in STATES]
         for (basis, measure), (covered, uncovered, unknown) in sums.items():
             total = covered + uncovered + unknown
-            target = standard.target_share
+            # The plan promises units, not people: only they have a target.
+            target = standard.target_share if measure == "units" else None
             missing = (
                 max(0.0, units_needed(target, int(total)) - covered)
-                if target is not None and measure == "units"
+                if target is not None
                 else np.nan
             )
             share = covered / total if total else np.nan

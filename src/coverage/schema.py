@@ -74,9 +74,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _key(name: Any) -> str:
+def _key(name: Any, *, brackets: bool = True) -> str:
     text = unicodedata.normalize("NFKC", str(name)).lower()
-    text = re.sub(r"\(.*?\)(?=$)", "", text)  # a unit or datum in brackets at the end
+    if not brackets:
+        text = re.sub(r"\([^)]*\)$", "", text.strip())
     return re.sub(r"[\s_()\-—·:：/、]", "", text)
 
 
@@ -93,7 +94,8 @@ def canonical_name(header: Any) -> str | None:
     >>> canonical_name("建筑面积（㎡）"), canonical_name("村（社区）"), canonical_name("unit_code")
     ('floor_area_m2', 'unit_name', 'unit_code')
     """
-    return _BY_KEY.get(_key(header))
+    # A unit or a datum may stand in brackets at the end: 建筑面积（㎡）, 经度（CGCS2000）.
+    return _BY_KEY.get(_key(header)) or _BY_KEY.get(_key(header, brackets=False))
 
 
 @dataclass(frozen=True)

@@ -372,8 +372,9 @@ class SiteSearch:
         chosen: NDArray[np.bool_],
         leg_detour: float,
         direction: str,
+        limit_minutes: float = np.inf,
     ) -> None:
-        self.net, self.sites = net, sites
+        self.net, self.sites, self.limit = net, sites, limit_minutes
         self.to_facility = direction == "to_facility"
         self.leg_rate = _MINUTES_PER_METRE_AT_1_KPH * leg_detour / net.mode.leg_speed_kph
         self.site = np.flatnonzero(chosen & (sites.edge >= 0))
@@ -417,7 +418,11 @@ class SiteSearch:
             shape=(n + k, n + k),
         )
         minutes, _, origin = dijkstra(
-            joined, indices=np.arange(n, n + k), min_only=True, return_predecessors=True
+            joined,
+            indices=np.arange(n, n + k),
+            min_only=True,
+            return_predecessors=True,
+            limit=self.limit,
         )
         source = np.where(origin[:n] >= n, origin[:n] - n, -1)
         return minutes[:n], np.where(source >= 0, self.site[source], -1)
@@ -488,7 +493,13 @@ class SiteSearch:
 
 
 def minutes_to_facility(
-    access: TravelTimes, plan: Plan, facility: int, homes: NDArray[np.int64], *, mode: str
+    access: TravelTimes,
+    plan: Plan,
+    facility: int,
+    homes: NDArray[np.int64],
+    *,
+    mode: str,
+    limit_minutes: float,
 ) -> Floats:
     """Give minutes from some demand points to one given facility (not the nearest one).
 
@@ -504,11 +515,13 @@ def minutes_to_facility(
         Positions in ``access.demand``.
     mode : str
         How people travel.
+    limit_minutes : float
+        How far to search; the answer up to here is exact.
 
     Returns
     -------
     ndarray of float
-        Door to door; NaN where it cannot be reached.
+        Door to door; infinite where it is farther than the limit, NaN where the data do not tell.
     """
     roads, options = access.roads, access.options
     site = access.facilities.geometry.iloc[[facility]].to_crs(roads.crs)
@@ -521,7 +534,11 @@ def minutes_to_facility(
         np.ones(1, dtype=bool),
         options["leg_detour"],
         options["direction"],
+        limit_minutes,
     )
     joined = access.snaps[mode]
     some = Snaps(*(getattr(joined, name)[homes] for name in Snaps.__dataclass_fields__))
-    return search.nearest(some).minutes
+    found = search.nearest(some)
+    # Reached by the road but not within the limit, or not along one-way streets: far, not unknown.
+    far = np.isnan(found.minutes) & (found.reason == "one_way")
+    return np.where(far, np.inf, found.minutes)

@@ -97,6 +97,7 @@ def read_units(
     else:
         path = Path(source)
         frame, file = read_layer(path, layer=layer), path.name
+    headers = ", ".join(str(c) for c in frame.columns if c != frame.geometry.name)
     frame = rename_columns(frame, columns, known=(*_COLUMNS, "unit_name"), file=file)
     if "name" not in frame and "unit_name" in frame:
         frame = frame.rename(columns={"unit_name": "name"})
@@ -107,8 +108,7 @@ def read_units(
         Finding(
             "error",
             f"units need a column {name}",
-            f"name it: columns={{{name!r}: '…'}}; the file has "
-            + ", ".join(str(c) for c in frame.columns if c != frame.geometry.name),
+            f"name it: columns={{{name!r}: '…'}}; the file has {headers}",
             file,
             field=name,
         )

@@ -38,6 +38,8 @@ window.facilityCoverage = (function () {
   };
   const TRADES = new Set(["convenience_store", "supermarket", "market", "breakfast", "pharmacy",
     "barber", "repair", "housekeeping", "parcel"]);
+  const SETTINGS = ["rural", "urban", "all"];
+  const MEASURES = ["units", "people"];
   const INK = "#1b2733";
   const PROJECT_INK = "#6a1b8a";
   const CIRCLE_INK = "#3f2d7e";
@@ -358,6 +360,11 @@ window.facilityCoverage = (function () {
       return isOfKind(index) ? shown.layers.facilities : shown.layers.others;
     }
 
+    // Isochrones picture minutes, so they belong to the reachable basis alone.
+    function shownBands() {
+      return shown.basis === "reachable" ? bands.filter((band) => band.kind === kindId() || band.kind === "") : [];
+    }
+
     /* -- panes: context, units, painting -- */
 
     [["fc-context", 250], ["fc-units", 300], ["fc-painting", 390]].forEach(function (pane) {
@@ -374,7 +381,7 @@ window.facilityCoverage = (function () {
       const contextRenderer = L.svg({ pane: "fc-context", padding: 0.3 });
       data.context.shape.forEach((shape) => L.polygon(latLngs(shape), {
         pane: "fc-context", renderer: contextRenderer, interactive: false, smoothFactor: 0,
-        color: "#c9c3b4", weight: 1, fillColor: "#ebe7dc", fillOpacity: 1,
+        color: "#bdb6a4", weight: 1.2, fill: false,
       }).addTo(contextLayer));
       contextLayer.addTo(map);
     }
@@ -465,8 +472,7 @@ window.facilityCoverage = (function () {
     function paintCircles(zoom) {
       drawn.circles = 0;
       if (!shown.layers.circles) return;
-      const chosen = bands.filter((band) => band.kind === kindId() || band.kind === "");
-      chosen.forEach(function (band) {
+      shownBands().forEach(function (band) {
         context.beginPath();
         band.rings.forEach((ring) => isInView(ring.box, 2) && trace(ring, true));
         context.fillStyle = "rgba(73,51,150,.10)";
@@ -607,6 +613,14 @@ window.facilityCoverage = (function () {
       drawSymbol(context, Object.assign(facilityLook(facility), { faint: false }), b.x, b.y, symbolSize(map.getZoom()) + 1.5);
     }
 
+    // Where the legend lies, in the canvas's coordinates: left, top, right (it stands on the bottom).
+    function legendArea() {
+      const stage = map.getContainer().getBoundingClientRect();
+      const box = legendBox.getBoundingClientRect();
+      const corner = map.containerPointToLayerPoint([box.left - stage.left, box.top - stage.top]);
+      return [corner.x, corner.y, corner.x + box.width];
+    }
+
     // Names are placed in order of weight; one that would touch another moves a little or stays out.
     function paintLabels(zoom) {
       drawn.labels = [];
@@ -631,6 +645,7 @@ window.facilityCoverage = (function () {
       }
       context.textAlign = "center";
       context.textBaseline = "middle";
+      const legend = legendArea();
       wanted.forEach(function (item) {
         const p = screen(item.at);
         if (!item.text || !isPointInView(p)) return;
@@ -643,7 +658,8 @@ window.facilityCoverage = (function () {
           const box = [x - half, y - tall, x + half, y + tall];
           const isFree = drawn.labels.every((other) => other.box[0] > box[2] || other.box[2] < box[0]
             || other.box[1] > box[3] || other.box[3] < box[1]);
-          if (isFree) {
+          const isBehind = legend[0] < box[2] && legend[1] < box[3] && legend[2] > box[0];
+          if (isFree && !isBehind) {
             context.lineJoin = "round";
             context.lineWidth = 3.6;
             context.strokeStyle = "rgba(255,253,246,.92)";
@@ -779,7 +795,7 @@ window.facilityCoverage = (function () {
           });
         }), text.hamlet, null));
       }
-      const times = bands.filter((band) => band.kind === kindId() || band.kind === "").map((band) => band.minutes);
+      const times = shownBands().map((band) => band.minutes);
       if (times.length) {
         const list = Array.from(new Set(times)).sort((a, b) => a - b).join(" / ");
         marks.appendChild(legendRow(symbolSwatch(function (pen) {
@@ -1022,7 +1038,9 @@ window.facilityCoverage = (function () {
     function fillRates() {
       clear(rateBox);
       const rows = data.rates.filter((rate) => rate.kind === kindId() && rate.basis === shown.basis
-        && (rate.measure === "units" || rate.measure === "people") && isNumber(rate.total) && rate.total > 0);
+        && MEASURES.indexOf(rate.measure) >= 0 && isNumber(rate.total) && rate.total > 0);
+      const rank = (rate) => 10 * SETTINGS.indexOf(rate.setting) + MEASURES.indexOf(rate.measure);
+      rows.sort((a, b) => rank(a) - rank(b));
       if (!rows.length) {
         rateBox.appendChild(element("p", { class: "fc-none", text: text.no_rate }));
         return;
@@ -1181,7 +1199,7 @@ window.facilityCoverage = (function () {
 
     function fitCounty() {
       const size = map.getSize();
-      const beside = legendBox.open && size.x > 560 ? legendBox.offsetWidth + 8 : 12;
+      const beside = legendBox.open && size.x > 560 ? legendBox.offsetWidth + 20 : 12;
       map.fitBounds([[data.bounds[1], data.bounds[0]], [data.bounds[3], data.bounds[2]]], {
         paddingTopLeft: [beside, 12], paddingBottomRight: [44, 16], animate: false,
       });

@@ -1,0 +1,125 @@
+"""The whole line from one TOML, and the command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import facility_coverage as fc
+from facility_coverage.__main__ import main
+from facility_coverage.errors import ConfigError, MissingInputError
+
+TOML = """
+name = "滦平县"
+plan = "luanping-2025"
+lang = "en"
+
+[files]
+units = "units.gpkg"
+demand = "hamlets.gpkg"
+facilities = "ledger.xlsx"
+roads = "roads.gpkg"
+
+[circles]
+kind = "clinic"
+minutes = [10, 20]
+
+[outputs]
+folder = "out"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, county):
+    names = {
+        "units.gpkg": county.units,
+        "hamlets.gpkg": county.demand,
+        "ledger.xlsx": county.facilities,
+        "roads.gpkg": county.roads,
+    }
+    for name, path in names.items():
+        shutil.copy(path, tmp_path / name)
+    (tmp_path / "county.toml").write_text(TOML, encoding="utf-8")
+    return tmp_path
+
+
+def test_run_writes_map_workbook_and_manifest(folder, capsys):
+    assert main(["run", str(folder / "county.toml")]) == 0
+    printed = capsys.readouterr().out
+    assert "120" in printed
+    assert "not met" in printed
+    assert "map.html" in printed
+    out = folder / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "coverage.xlsx",
+        "manifest.json",
+        "map.html",
+    ]
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert manifest["rows"]["units"] == 213
+    assert set(manifest["inputs"]) == {"units", "demand", "facilities", "roads"}
+    assert "示例数据" in manifest["stamp"]
+
+
+def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
+    assert main(["demo", "--out", str(tmp_path), "--lang", "zh"]) == 0
+    printed = capsys.readouterr().out
+    assert "未达标" in printed
+    assert "示例数据" in printed
+    from openpyxl import load_workbook
+
+    sheet = load_workbook(tmp_path / "coverage.xlsx")["覆盖率"]
+    table = list(sheet.iter_rows(min_row=5, values_only=True))
+    assert [row[8] for row in table] == report.rates["share"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("facilities =", "faciltiies ="),
+            r"\[files\]: unknown key 'faciltiies'; did you mean 'facilities'",
+        ),
+        (('plan = "luanping-2025"', ""), "'plan' is missing"),
+        (('lang = "en"', 'lang = "fr"'), "lang must be 'zh' or 'en'"),
+        (
+            ('kind = "clinic"', 'knd = "clinic"'),
+            r"\[circles\]: unknown key 'knd'; did you mean 'kind'",
+        ),
+        (('kind = "clinic"', "minutes = 15"), "not valid TOML"),
+        (('name = "滦平县"', "name = 5"), "'name' must be str, not 5"),
+        (("[files]", "[files"), "not valid TOML"),
+    ],
+)
+def test_a_wrong_county_file_names_the_key_and_the_nearest_right_one(
+    folder, change, message, capsys
+):
+    file = folder / "county.toml"
+    file.write_text(TOML.replace(*change), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        fc.read_county(file)
+    assert main(["run", str(file)]) == 1
+    assert "county.toml" in capsys.readouterr().err
+
+
+def test_circles_of_a_kind_the_plan_does_not_know(folder, capsys):
+    file = folder / "county.toml"
+    file.write_text(TOML.replace('kind = "clinic"', 'kind = "cinema"'), encoding="utf-8")
+    assert main(["run", str(file)]) == 1
+    assert "knows no kind 'cinema'; it knows comprehensive_service" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_named(folder, capsys):
+    (folder / "ledger.xlsx").rename(folder / "ledger2.xlsx")
+    assert main(["run", str(folder / "county.toml")]) == 1
+    assert "did you mean 'ledger2.xlsx'" in capsys.readouterr().err
+    with pytest.raises(MissingInputError):
+        fc.read_county(folder / "other.toml")
+
+
+def test_an_output_that_cannot_be_written_is_said_so(folder, capsys):
+    (folder / "out").write_text("a file stands where the folder should")
+    assert main(["run", str(folder / "county.toml")]) == 1
+    assert "cannot read or write" in capsys.readouterr().err

@@ -1,0 +1,306 @@
+"""The coverage map in a real browser with the network cut off."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import folium
+import pytest
+from facility_coverage import maps
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _fake_report import fake_circles, fake_projects, fake_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EVIL = "<script>alert(1)</script>"
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+    # playwright leaves a closed event loop's transports to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def report():
+    made = fake_report()
+    made.units.loc[60, "name"] = EVIL
+    made.verdicts.loc[made.verdicts["unit_code"] == made.units["unit_code"][60], "minutes"] = 12.3
+    made.verdicts.loc[
+        made.verdicts["unit_code"] == made.units["unit_code"][61], ["minutes", "mode"]
+    ] = [float("nan"), None]
+    return made
+
+
+@pytest.fixture(scope="module")
+def county_map(report, tmp_path_factory):
+    target = tmp_path_factory.mktemp("map") / "county.html"
+    chart = maps.coverage_map(report, circles=fake_circles(report), projects=fake_projects(report))
+    folium.Marker([41.0, 117.3], popup="mine", icon=folium.Icon(color="red")).add_to(chart)
+    folium.Marker([40.95, 117.35], popup="plain").add_to(chart)
+    folium.LayerControl().add_to(chart)
+    chart.save(str(target))
+    return target
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as session:
+        opened = session.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a file at a size; afterwards nothing was asked of the network, nothing complained."""
+    asked, complaints, contexts = [], [], []
+
+    def opener(target, width=1366, height=768):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        context.set_offline(True)
+        own = target.as_uri()
+
+        def gate(route):
+            if route.request.url.split("#")[0] == own:
+                route.continue_()
+            else:
+                asked.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", gate)
+        page = context.new_page()
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith(("data:", own, "blob:"))
+                else asked.append(request.url)
+            ),
+        )
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text)
+                if message.type in {"error", "warning"}
+                # the tests' own reading of pixels
+                and "willReadFrequently" not in message.text
+                else None
+            ),
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.goto(own)
+        page.wait_for_selector('[data-ready="true"]')
+        return page
+
+    yield opener
+    for context in contexts:
+        context.close()
+    assert asked == []
+    assert complaints == []
+
+
+def drawn(page):
+    return page.evaluate("facilityCoverage.drawn()")
+
+
+def inked_pixels(page):
+    return page.evaluate(
+        """() => {
+            const canvas = facilityCoverage.canvas();
+            const all = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let count = 0;
+            for (let i = 3; i < all.data.length; i += 4) if (all.data[i] > 0) count += 1;
+            return count;
+        }"""
+    )
+
+
+def test_everything_is_drawn_offline(open_page, county_map):
+    page = open_page(county_map)
+    found = drawn(page)
+    assert found["units"] == 213
+    assert found["roads"] > 300
+    assert found["facilities"] > 200
+    assert found["hamlets"] > 900
+    assert found["projects"] > 20
+    assert found["circles"] == 3
+    assert inked_pixels(page) > 50_000
+    assert page.locator("path.fc-unit[data-state]").count() == 213
+    assert page.evaluate("performance.getEntriesByType('paint')[0].startTime") < 1500
+
+
+def test_legend_counts_are_the_states(open_page, county_map):
+    page = open_page(county_map)
+    for basis in ("reachable", "ledger"):
+        page.evaluate("basis => facilityCoverage.setBasis(basis)", basis)
+        rows = page.locator(".fc-legend-row[data-state]")
+        total = 0
+        for index in range(rows.count()):
+            row = rows.nth(index)
+            count = int(row.locator(".fc-legend-count").inner_text())
+            state = row.get_attribute("data-state")
+            assert page.locator(f'path.fc-unit[data-state="{state}"]').count() == count
+            total += count
+        assert total == 213
+
+
+def test_clicking_a_unit_opens_its_card(open_page, county_map, report):
+    page = open_page(county_map)
+    for layer in ("facilities", "projects", "demand"):
+        page.evaluate("layer => facilityCoverage.setLayer(layer, false)", layer)
+    unit = report.units.iloc[60]
+    at = page.evaluate("code => facilityCoverage.unitPoint(code)", unit["unit_code"])
+    box = page.locator(".folium-map").bounding_box()
+    page.mouse.move(box["x"] + at["x"], box["y"] + at["y"])
+    assert EVIL in page.locator(".fc-tip").inner_text()
+    page.mouse.click(box["x"] + at["x"], box["y"] + at["y"])
+    card = page.locator(".fc-card")
+    assert card.locator("h2").inner_text() == EVIL
+    assert card.locator("script").count() == 0
+    assert unit["unit_code"] in card.inner_text()
+    assert unit["township"] in card.inner_text()
+    assert "12.3 分钟" in card.locator(".fc-current .fc-minutes").inner_text()
+    assert card.locator(".fc-kindrow[data-kind]").count() == 9
+    card.locator(".fc-close").click()
+    assert card.is_hidden()
+
+
+def test_missing_minutes_print_a_dash(open_page, county_map, report):
+    page = open_page(county_map)
+    page.evaluate("code => facilityCoverage.selectUnit(code)", report.units["unit_code"][61])
+    words = page.locator(".fc-current .fc-minutes").inner_text()
+    assert words.startswith("—")
+    assert "NaN" not in page.locator(".fc-card").inner_text()
+
+
+def test_layers_can_be_switched(open_page, county_map):
+    page = open_page(county_map)
+    before = inked_pixels(page)
+    page.locator('[data-layer="roads"]').uncheck()
+    assert drawn(page)["roads"] == 0
+    assert inked_pixels(page) < before
+    page.locator('[data-layer="roads"]').check()
+    assert inked_pixels(page) == before
+    page.locator('[data-layer="units"]').uncheck()
+    assert page.locator("path.fc-unit").first.get_attribute("fill-opacity") == "0"
+
+
+def test_kind_and_basis_selectors(open_page, county_map):
+    page = open_page(county_map)
+    page.locator("select.fc-kind").select_option("clinic")
+    assert page.locator(".fc-page").get_attribute("data-kind") == "clinic"
+    page.get_by_role("radio", name="台账口径").check()
+    assert page.locator(".fc-page").get_attribute("data-basis") == "ledger"
+    assert "卫生室（站）" in page.locator(".fc-shown").inner_text()
+    assert "台账口径" in page.locator(".fc-shown").inner_text()
+
+
+def test_search_finds_by_keyboard(open_page, county_map, report):
+    page = open_page(county_map)
+    name = report.units["name"][100]
+    page.locator(".fc-search").fill(name)
+    assert page.locator(".fc-found button").count() >= 1
+    page.keyboard.press("Enter")
+    assert page.locator(".fc-card h2").inner_text() == name
+    page.locator(".fc-search").fill("没有这个村")
+    assert page.locator(".fc-found .fc-none").is_visible()
+
+
+def test_names_on_the_map_do_not_touch(open_page, county_map):
+    page = open_page(county_map)
+    for zoom in (10, 12, 14):
+        page.evaluate("zoom => facilityCoverage.map.setZoom(zoom, {animate: false})", zoom)
+        boxes = [label["box"] for label in drawn(page)["labels"]]
+        assert boxes
+        for index, a in enumerate(boxes):
+            for b in boxes[index + 1 :]:
+                assert a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080), (900, 500)])
+def test_panels_do_not_overlap(open_page, county_map, size):
+    page = open_page(county_map, *size)
+    names = (
+        ".fc-head",
+        ".fc-foot",
+        ".fc-panel",
+        ".fc-legend",
+        ".leaflet-control-zoom",
+        ".fc-north",
+        ".leaflet-control-scale",
+    )
+    boxes = {name: page.locator(name).bounding_box() for name in names}
+    for name, box in boxes.items():
+        assert box["x"] >= 0, name
+        assert box["y"] >= 0, name
+        assert box["x"] + box["width"] <= size[0] + 0.5, name
+        assert box["y"] + box["height"] <= size[1] + 0.5, name
+    for index, a in enumerate(names):
+        for b in names[index + 1 :]:
+            p, q = boxes[a], boxes[b]
+            apart = (
+                p["x"] + p["width"] <= q["x"] + 0.5
+                or q["x"] + q["width"] <= p["x"] + 0.5
+                or p["y"] + p["height"] <= q["y"] + 0.5
+                or q["y"] + q["height"] <= p["y"] + 0.5
+            )
+            assert apart, (a, b)
+    assert page.locator(".fc-stamp").is_visible()
+    assert page.locator(".fc-title").is_visible()
+
+
+def test_panel_folds_and_opens(open_page, county_map):
+    page = open_page(county_map)
+    wide = page.locator(".folium-map").bounding_box()["width"]
+    page.locator(".fc-panel-toggle").click()
+    assert page.locator(".fc-panel").is_hidden()
+    assert page.locator(".folium-map").bounding_box()["width"] > wide
+    page.locator(".fc-panel-toggle").click()
+    assert page.locator(".fc-panel").is_visible()
+
+
+def test_a_users_own_markers_work(open_page, county_map):
+    page = open_page(county_map)
+    assert page.locator("img.leaflet-marker-icon").count() == 1
+    assert page.locator("img.leaflet-marker-icon").get_attribute("src").startswith("data:image/png")
+    assert page.locator(".fc-pin").count() == 1
+    page.locator("img.leaflet-marker-icon").dispatch_event("click")
+    assert "plain" in page.locator(".leaflet-popup-content").inner_text()
+    assert page.locator(".leaflet-control-attribution").inner_text() == "Leaflet"
+    assert page.locator(".leaflet-control-attribution a").count() == 0
+
+
+def test_paper_keeps_title_legend_and_stamp(open_page, county_map):
+    page = open_page(county_map)
+    page.emulate_media(media="print")
+    for name in (".fc-title", ".fc-legend", ".fc-stamp", ".fc-north"):
+        assert page.locator(name).is_visible(), name
+    for name in (".fc-panel", ".leaflet-control-zoom", ".fc-panel-toggle"):
+        assert page.locator(name).is_hidden(), name
+
+
+def test_english_page(open_page, report, tmp_path):
+    target = tmp_path / "en.html"
+    maps.coverage_map(report, lang="en", kind="clinic", basis="ledger").save(str(target))
+    page = open_page(target)
+    assert "ledger basis" in page.locator(".fc-shown").inner_text()
+    legend = page.locator(".fc-legend").inner_text()
+    assert "not covered (gap)" in legend
+    assert not any("\u4e00" <= character <= "\u9fff" for character in legend)
