@@ -16,14 +16,20 @@ import shapely
 LEG_DETOUR = 1.3
 
 
-def join(points, edges, allowed, limit_m):
-    """Give (edge, fraction, leg_m) of the nearest allowed edge by brute force, or None."""
+def join(points, edges, minutes, one_way, limit_m):
+    """Give (edge, fraction, leg_m) of the nearest usable edge by brute force, or None.
+
+    Equally near edges are told apart by their shape, then the minutes along them.
+    """
     lines = np.asarray(edges.geometry.array)
     joined = []
     for point in points:
         distances = shapely.distance(point, lines)
-        distances[~allowed] = np.inf
-        best = int(np.argmin(distances))
+        distances[~np.isfinite(minutes)] = np.inf
+        best = min(
+            np.flatnonzero(distances == distances.min()),
+            key=lambda edge: (lines[edge].wkb, minutes[edge], one_way[edge], edge),
+        )
         if distances[best] > limit_m:
             joined.append(None)
             continue
@@ -63,10 +69,14 @@ def nearest_minutes(roads, mode, homes, sites, *, limit_m=500.0, to_facility=Tru
             for name in edges["highway"]
         ]
     )
-    with np.errstate(divide="ignore"):
-        minutes = edges["length_m"].to_numpy() / 1000 / speed * 60
+    minutes = np.array(
+        [
+            length / 1000 / kph * 60 if kph > 0 else math.inf
+            for length, kph in zip(edges["length_m"], speed, strict=True)
+        ]
+    )
     one_way = edges["oneway"].to_numpy(bool) & mode.obeys_one_way
-    snaps = join([*homes, *sites], edges, speed > 0, limit_m)
+    snaps = join([*homes, *sites], edges, minutes, one_way, limit_m)
     graph = split_graph(edges, minutes, one_way, snaps)
     if to_facility:
         graph = graph.reverse()

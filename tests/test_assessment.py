@@ -1,16 +1,15 @@
-"""Verdicts and rates: a hand-worked county, the sample recomputed by pandas, and what always holds."""
+"""Verdicts and rates: a hand-worked county, the sample recomputed, and what always holds."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import facility_coverage as fc
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
-
-import facility_coverage as fc
 from facility_coverage.standards import Alternative, Standard
 
 CRS = "EPSG:32650"
@@ -41,7 +40,7 @@ def tiny_plan():
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_plan):
+def tiny():
     """Ten units in a row, 20 km apart, each on a village street; one long road joins most of them.
 
     Homes stand at the middle of each unit's street; facilities as the table of rows below says.
@@ -262,11 +261,11 @@ def test_rates_are_the_sums_of_verdicts(report):
     assert np.allclose(people, 287_986)
 
 
-def test_demand_verdicts_recomputed_from_the_plain_table(report, access, plan):
+def test_demand_verdicts_recomputed_from_the_plain_table(report, access):
     """Rural comprehensive service: walk 20 or e-bike 15 or motor 15, by pandas alone."""
     limits = {"walk": 20, "ebike": 15, "motor": 15}
     table = access.table.query("kind == 'comprehensive_service' and min_floor_area_m2 == 200")
-    wide = table.pivot(index="demand_id", columns="mode", values="minutes")
+    wide = table.pivot_table(index="demand_id", columns="mode", values="minutes", dropna=False)
     passed = pd.concat([wide[mode] <= limit for mode, limit in limits.items()], axis=1).any(axis=1)
     rural = report.units.loc[report.units["setting"] == "rural", "unit_code"]
     judged = report.demand_verdicts.query("kind == 'comprehensive_service'").set_index("demand_id")
@@ -276,7 +275,8 @@ def test_demand_verdicts_recomputed_from_the_plain_table(report, access, plan):
     whole = judged.groupby("unit_code")["residents"].sum()
     covered = (share.reindex(whole.index).fillna(0) >= whole / 2).sum()
     row = report.rates.query(
-        "kind == 'comprehensive_service' and setting == 'rural' and basis == 'reachable' and measure == 'units'"
+        "kind == 'comprehensive_service' and setting == 'rural' "
+        "and basis == 'reachable' and measure == 'units'"
     ).iloc[0]
     assert row["covered"] == covered
 
@@ -332,7 +332,7 @@ def test_the_report_shows_itself_and_its_stamp(report):
     assert "60.3%" in html
 
 
-def test_people_are_assumed_only_where_nobody_says(units, facilities, roads, plan, report):
+def test_people_are_assumed_only_where_nobody_says(units, facilities, roads, plan):
     access = fc.travel_times(units, facilities, roads, plan)
     assert set(access.demand["source"]) == {"assumed"}
     assert access.demand["residents"].sum() == pytest.approx(287_986)

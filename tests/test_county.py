@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 
-import pytest
-
 import facility_coverage as fc
+import pytest
 from facility_coverage.__main__ import main
 from facility_coverage.errors import ConfigError, MissingInputError
+from openpyxl import load_workbook
 
 TOML = """
 name = "滦平县"
@@ -68,11 +68,10 @@ def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
     printed = capsys.readouterr().out
     assert "未达标" in printed
     assert "示例数据" in printed
-    from openpyxl import load_workbook
-
     sheet = load_workbook(tmp_path / "coverage.xlsx")["覆盖率"]
     table = list(sheet.iter_rows(min_row=5, values_only=True))
-    assert [row[8] for row in table] == report.rates["share"].tolist()
+    shares = [row[8] for row in table]
+    assert shares == pytest.approx(report.rates["share"].tolist(), rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import facility_coverage as fc
 import geopandas as gpd
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from openpyxl import Workbook
-
-import facility_coverage as fc
 from facility_coverage.errors import (
     CoverageError,
     InputError,
@@ -18,6 +16,7 @@ from facility_coverage.errors import (
     NetworkError,
     NoCrsError,
 )
+from openpyxl import Workbook
 
 SQUARES = [shapely.box(x, 0, x + 1, 1) for x in range(3)]
 
@@ -83,7 +82,7 @@ def test_missing_columns_are_named():
 def test_boundaries_that_cross_themselves_or_overlap():
     bow = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
     frame = unit_frame().set_geometry(gpd.GeoSeries([bow, *SQUARES[1:]], crs="EPSG:4490"))
-    with pytest.raises(InputError, match="row 1.*must not cross themselves.*Self-intersection"):
+    with pytest.raises(InputError, match=r"row 1.*must not cross themselves.*Self-intersection"):
         fc.read_units(frame)
     frame = unit_frame().set_geometry(
         gpd.GeoSeries([shapely.box(0, 0, 1.5, 1), *SQUARES[1:]], crs="EPSG:4490")
@@ -94,8 +93,8 @@ def test_boundaries_that_cross_themselves_or_overlap():
 
 @pytest.mark.parametrize("reader", [fc.read_units, fc.read_facilities, fc.read_roads])
 def test_files_that_are_not_there_not_readable_empty_or_without_crs(tmp_path, reader):
+    (tmp_path / "villages.gpkg").write_bytes(b"")
     with pytest.raises(MissingInputError, match=r"no such file; did you mean 'villages.gpkg'"):
-        (tmp_path / "villages.gpkg").write_bytes(b"")
         reader(tmp_path / "vilages.gpkg")
     broken = tmp_path / "broken.gpkg"
     broken.write_bytes(b"this is no GeoPackage")

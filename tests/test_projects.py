@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-import pandas as pd
-
 import facility_coverage as fc
+import pandas as pd
 
 
 def test_the_quota_is_counted_in_whole_villages(projects, report):

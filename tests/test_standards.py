@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 import facility_coverage as fc
+import pytest
 from facility_coverage.errors import MissingInputError, PlanError
 from facility_coverage.standards import units_needed
 

@@ -71,7 +71,7 @@ _ROAD_CLASSES: Mapping[str, tuple[str, ...]] = {
 _LEAFLET = "django-js-lib-leaflet"
 
 
-class _Verbatim(Element):  # type: ignore[misc]
+class _Verbatim(Element):
     """Text that goes into the page as it is.
 
     branca renders the children of a figure as Jinja templates; a village called ``{{ 7 * 7 }}``,
@@ -87,7 +87,7 @@ class _Verbatim(Element):  # type: ignore[misc]
         return self._text
 
 
-class OfflineMap(folium.Map):  # type: ignore[misc]
+class OfflineMap(folium.Map):
     """A `folium.Map` that loads nothing from the network.
 
     Folium layers are added to it as to any other map (markers, popups, GeoJSON, feature groups and

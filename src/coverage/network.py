@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _EDGE_COLUMNS = ("u", "v", "length_m", "oneway", "highway")
-_METRES_PER_KM_MINUTES_PER_HOUR = 60.0 / 1000.0
+_MINUTES_PER_METRE_AT_1_KPH = 60.0 / 1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,9 +277,9 @@ def _compile(roads: RoadNetwork, mode: Mode) -> ModeNetwork:
     edges, n_nodes = roads.edges, len(roads.nodes)
     u, v = edges["u"].to_numpy(np.int64), edges["v"].to_numpy(np.int64)
     speed = _speed_by_edge(edges["highway"], mode)
-    with np.errstate(divide="ignore"):
-        minutes = edges["length_m"].to_numpy(float) / speed * _METRES_PER_KM_MINUTES_PER_HOUR
-    minutes[speed == 0] = np.inf
+    length_m = edges["length_m"].to_numpy(float)
+    minutes = np.full(len(edges), np.inf)
+    np.divide(length_m * _MINUTES_PER_METRE_AT_1_KPH, speed, out=minutes, where=speed > 0)
     one_way = edges["oneway"].to_numpy(bool) & mode.obeys_one_way
     backward = np.where(one_way, np.inf, minutes)
     usable = np.flatnonzero(np.isfinite(minutes))
@@ -356,7 +356,8 @@ def snap(
     Returns
     -------
     Snaps
-        Index by index with `points`. Where several edges are equally near the first one counts.
+        Index by index with `points`. Where several edges are equally near, their shapes and then
+        their minutes decide, so that the order of rows never does.
 
     Notes
     -----
@@ -365,8 +366,7 @@ def snap(
     """
     net = roads.for_mode(mode)
     geometry = roads.edges.geometry.array
-    edge, leg_m = _nearest(net.tree, points, leg_limit_m)
-    edge[edge >= 0] = net.usable[edge[edge >= 0]]
+    edge, leg_m = _nearest(net, net.tree, net.usable, points, leg_limit_m)
     flag = np.full(len(points), "", dtype=object)
     flag[edge < 0] = "off_network"
 
@@ -374,9 +374,11 @@ def snap(
     if on_island.size:
         flag[on_island] = "island"
         main_tree = shapely.STRtree(geometry[net.main_usable])
-        main_edge, main_leg = _nearest(main_tree, points[on_island], leg_limit_m)
+        main_edge, main_leg = _nearest(
+            net, main_tree, net.main_usable, points[on_island], leg_limit_m
+        )
         joins = main_edge >= 0
-        edge[on_island[joins]] = net.main_usable[main_edge[joins]]
+        edge[on_island[joins]] = main_edge[joins]
         leg_m[on_island[joins]] = main_leg[joins]
         flag[on_island[joins]] = "joined_main"
 
@@ -391,19 +393,35 @@ def snap(
 
 
 def _nearest(
-    tree: shapely.STRtree, points: NDArray[np.object_], limit_m: float
+    net: ModeNetwork,
+    tree: shapely.STRtree,
+    edges: Integers,
+    points: NDArray[np.object_],
+    limit_m: float,
 ) -> tuple[Integers, Floats]:
-    """Give the nearest geometry of a tree within a limit (-1 if none) and the distance."""
+    """Give the nearest of some edges within a limit (-1 if none) and its distance.
+
+    `tree` holds the geometries of `edges`, in that order.
+    """
     found = np.full(len(points), -1, dtype=np.int64)
     distance = np.full(len(points), np.inf)
-    if len(tree.geometries) == 0 or len(points) == 0:
+    if len(edges) == 0 or len(points) == 0:
         return found, distance
     (which, item), near = tree.query_nearest(points, max_distance=limit_m, return_distance=True)
-    order = np.lexsort((item, which))
-    which, item, near = which[order], item[order], near[order]
+    shape_rank = np.zeros(which.size, dtype=np.int64)
+    count = np.bincount(which, minlength=len(points))
+    tied = np.flatnonzero(count[which] > 1)
+    if tied.size:
+        shapes = shapely.to_wkb(tree.geometries[item[tied]])
+        shape_rank[tied] = pd.factorize(shapes, sort=True)[0]
+    edge = edges[item]
+    order = np.lexsort(
+        (edge, net.backward_minutes[edge], net.forward_minutes[edge], shape_rank, which)
+    )
+    which, edge, near = which[order], edge[order], near[order]
     first = np.ones(which.size, dtype=bool)
     first[1:] = which[1:] != which[:-1]
-    found[which[first]] = item[first]
+    found[which[first]] = edge[first]
     distance[which[first]] = near[first]
     # How far the others are is worth knowing, though they do not join.
     far = np.flatnonzero(found < 0)
