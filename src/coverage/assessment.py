@@ -49,11 +49,12 @@ class CoverageReport:
     verdicts : DataFrame
         One row a unit × kind: `ledger_state`, `ledger_reason`, `ledger_facility_id`,
         `reachable_state`, `reachable_reason`, `minutes` (half of the unit's residents get there
-        within them), `limit_minutes`, `mode`, `facility_id`, `people_covered`,
+        within them), `limit_minutes` (of that `mode`), `mode`, `facility_id`, `people_covered`,
         `people_uncovered`, `people_unknown`, `people_share`, `area_covered_m2`, ….
         States are covered | uncovered | unknown | not_applicable.
     demand_verdicts : DataFrame
-        One row a demand point × kind: `minutes`, `mode`, `facility_id`, `state`, `reason`.
+        One row a demand point × kind: `minutes`, `limit_minutes`, `mode`, `facility_id`, `state`,
+        `reason`. The first alternative that passes decides, else the one nearest to passing.
     rates : DataFrame
         Tidy, one row a figure: `kind, setting, basis, measure, covered, uncovered, unknown,
         total, share, target, missing`. Units and people are counts, area is m². The plan's
@@ -222,6 +223,7 @@ class _Judged:
 
     state: NDArray[np.int8]  # position in STATES
     minutes: Floats
+    limit: Floats  # of the alternative that decided
     mode: Objects
     facility: NDArray[np.int64]
     reason: Objects
@@ -255,6 +257,7 @@ def _judge_kind(standard: Standard, pool: Pool, nearest: Any, points: NDArray[np
     n = len(points)
     best = np.full(n, np.inf)
     minutes = np.full(n, np.nan)
+    limit = np.full(n, standard.limit_minutes)
     mode = np.full(n, None, dtype=object)
     facility = np.full(n, -1, dtype=np.int64)
     reason = np.full(n, "", dtype=object)
@@ -262,9 +265,11 @@ def _judge_kind(standard: Standard, pool: Pool, nearest: Any, points: NDArray[np
     for alternative in standard.alternatives:
         found: Nearest = nearest[(pool, alternative.mode)]
         ratio = np.nan_to_num(found.minutes[points], nan=np.inf) / alternative.minutes
-        better = ratio < best
+        # The first alternative that passes decides (on foot, if that will do), else the nearest.
+        better = (ratio < best) & (best > 1 + ROUNDING)
         best = np.where(better, ratio, best)
         minutes = np.where(better, found.minutes[points], minutes)
+        limit = np.where(better, alternative.minutes, limit)
         mode = np.where(better, alternative.mode, mode)
         facility = np.where(better, found.facility[points], facility)
         reason = np.where(reason == "", found.reason[points], reason)
@@ -277,7 +282,7 @@ def _judge_kind(standard: Standard, pool: Pool, nearest: Any, points: NDArray[np
     reason = np.where(covered, "", reason)
     unknown = ~covered & np.isin(reason.astype(str), sorted(_CANNOT_TELL))
     state = np.where(covered, 0, np.where(unknown, 2, 1)).astype(np.int8)
-    return _Judged(state, minutes, mode, facility, reason)
+    return _Judged(state, minutes, limit, mode, facility, reason)
 
 
 def _point_table(
@@ -292,6 +297,7 @@ def _point_table(
             "kind": kind,
             "residents": demand["residents"].to_numpy(dtype=float),
             "minutes": judged.minutes,
+            "limit_minutes": judged.limit,
             "mode": judged.mode,
             "facility_id": np.where(judged.facility >= 0, ids[judged.facility], None),
             "state": np.array(STATES, dtype=object)[judged.state],
@@ -334,7 +340,6 @@ def _judge_units(
             "people_share": np.divide(
                 parts[:, 0], total, out=np.full(len(members), np.nan), where=total > 0
             ),
-            "limit_minutes": standard.limit_minutes,
         },
         index=members,
     )
@@ -343,6 +348,7 @@ def _judge_units(
     typical = pd.DataFrame(
         {
             "minutes": judged.minutes[middle],
+            "limit_minutes": judged.limit[middle],
             "mode": judged.mode[middle],
             "facility": judged.facility[middle],
         },
