@@ -6,8 +6,9 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-import facility_coverage as fc
 import pytest
+
+import facility_coverage as fc
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FACILITY_COVERAGE_SHARED", ROOT.parent / "shared"))

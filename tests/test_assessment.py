@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-import facility_coverage as fc
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+
+import facility_coverage as fc
 from facility_coverage.standards import Alternative, Standard
 
 CRS = "EPSG:32650"

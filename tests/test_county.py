@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
-import facility_coverage as fc
 import pytest
+from openpyxl import load_workbook
+
+import facility_coverage as fc
 from facility_coverage.__main__ import main
 from facility_coverage.errors import ConfigError, MissingInputError
-from openpyxl import load_workbook
 
 TOML = """
 name = "滦平县"

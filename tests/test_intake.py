@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import facility_coverage as fc
 import geopandas as gpd
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from openpyxl import Workbook
+
+import facility_coverage as fc
 from facility_coverage.errors import (
     CoverageError,
     InputError,
@@ -16,7 +18,6 @@ from facility_coverage.errors import (
     NetworkError,
     NoCrsError,
 )
-from openpyxl import Workbook
 
 SQUARES = [shapely.box(x, 0, x + 1, 1) for x in range(3)]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import facility_coverage as fc
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+
+import facility_coverage as fc
 
 CELL_M = 50.0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import folium
 import pytest
+
 from facility_coverage import maps
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+
 from facility_coverage import maps
 from facility_coverage.errors import MissingDependencyError, NoCrsError
 

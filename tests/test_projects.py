@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import facility_coverage as fc
 import pandas as pd
+
+import facility_coverage as fc
 
 
 def test_the_quota_is_counted_in_whole_villages(projects, report):

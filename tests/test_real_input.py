@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-import facility_coverage as fc
 import geopandas as gpd
 import numpy as np
 import osmium
 import pytest
 import shapely
+
+import facility_coverage as fc
 
 
 def run_line(units, pbf, tmp_path):

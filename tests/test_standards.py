@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import facility_coverage as fc
 import pytest
+
+import facility_coverage as fc
 from facility_coverage.errors import MissingInputError, PlanError
 from facility_coverage.standards import units_needed
 

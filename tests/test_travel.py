@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import facility_coverage as fc
 import geopandas as gpd
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from facility_coverage.network import snap
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import facility_coverage as fc
+from facility_coverage.network import snap
 
 from .split_graph import nearest_minutes
 

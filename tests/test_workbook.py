@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import facility_coverage as fc
 import pytest
 from openpyxl import load_workbook
+
+import facility_coverage as fc
 
 SHEETS = ["概览", "覆盖率", "单元明细", "缺口清单", "项目库", "设施台账核对", "口径与来源"]
 
