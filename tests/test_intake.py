@@ -306,6 +306,16 @@ def test_errors_are_of_one_family():
         fc.read_units(unit_frame().set_crs(None, allow_override=True))
 
 
-def test_findings_survive_being_stored(facilities, tmp_path):
-    facilities.to_parquet(tmp_path / "a.parquet")
+def test_findings_survive_being_stored(units, tmp_path):
+    path = tmp_path / "a.parquet"
+    fc.read_units(unit_frame()).to_parquet(path)
+    again = fc.read_units(path)
+    assert again["residents"].isna().tolist() == [False, True, False]
+    assert len(fc.intake_report(again)) == 1
+    path.write_bytes(b"no parquet")
+    with pytest.raises(InputError, match="cannot be read as GeoParquet"):
+        fc.read_units(path)
+
+
+def test_tables_with_findings_can_be_joined(facilities):
     assert isinstance(pd.concat([facilities, facilities]), pd.DataFrame)

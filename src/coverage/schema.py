@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 
-from .errors import Finding, InputError, MissingInputError, NoCrsError
+from .errors import Finding, InputError, MissingDependencyError, MissingInputError, NoCrsError
 from .terms import label
 
 __all__ = [
@@ -171,7 +171,7 @@ def read_layer(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise MissingInputError(f"{path}: there is no such file{hint}")
     if path.suffix.lower() in {".parquet", ".geoparquet"}:
-        frame = gpd.read_parquet(path)
+        frame = _read_parquet(path)
     else:
         frame = _read_with_gdal(path, layer)
     if len(frame) == 0:
@@ -182,6 +182,17 @@ def read_layer(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
             "file was made (a .prj beside a Shapefile), e.g. to EPSG:4490 for CGCS2000 lon/lat"
         )
     return frame
+
+
+def _read_parquet(path: Path) -> gpd.GeoDataFrame:
+    try:
+        return gpd.read_parquet(path)
+    except ImportError as fault:
+        raise MissingDependencyError(
+            "reading GeoParquet needs pyarrow: pip install 'facility-coverage[parquet]'"
+        ) from fault
+    except (ValueError, OSError) as fault:
+        raise InputError(f"{path}: cannot be read as GeoParquet ({fault})") from None
 
 
 def _read_with_gdal(path: Path, layer: str | None) -> gpd.GeoDataFrame:
