@@ -348,7 +348,7 @@ def fake_circles(report: SimpleNamespace) -> gpd.GeoDataFrame:
     for kind in KINDS[:2]:
         chosen = report.facilities[report.facilities["kind"] == kind].dropna(subset=["geometry"])
         for minutes in (5, 10, 15):
-            area = chosen.geometry.buffer(minutes * 65, quad_segs=6).union_all()
+            area = chosen.geometry.buffer(minutes * 65).union_all()
             rows.append((kind, None, "walk", float(minutes), area.area, area))
     return gpd.GeoDataFrame(
         rows,

@@ -306,7 +306,7 @@ def test_errors_are_of_one_family():
         fc.read_units(unit_frame().set_crs(None, allow_override=True))
 
 
-def test_findings_survive_being_stored(units, tmp_path):
+def test_findings_survive_being_stored(tmp_path):
     path = tmp_path / "a.parquet"
     fc.read_units(unit_frame()).to_parquet(path)
     again = fc.read_units(path)

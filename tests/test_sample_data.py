@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
+import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
 import geopandas as gpd
@@ -80,8 +82,18 @@ def county(outlines: gpd.GeoDataFrame) -> shapely.Polygon:
     return outlines.loc[outlines["name"] == "滦平县", "geometry"].iloc[0]
 
 
+def versions_that_differ() -> list[str]:
+    """Give the libraries whose version is not the one the committed files were written with."""
+    pinned = (DATA / "requirements.txt").read_text("utf-8").split()
+    return [line for line in pinned if version(line.split("==")[0]) != line.split("==")[1]]
+
+
 @pytest.mark.slow
 def test_generator_reproduces_the_committed_contents(tmp_path: Path) -> None:
+    # CI runs this in an environment of data/requirements.txt, where nothing may differ.
+    if differing := versions_that_differ():
+        assert not os.environ.get("FACILITY_COVERAGE_PINNED"), differing
+        pytest.skip(f"contents repeat on the pinned versions, not these: {', '.join(differing)}")
     script = [sys.executable, str(DATA / "build_sample.py"), "--out", str(tmp_path)]
     subprocess.run(script, check=True, timeout=300)
     for name, layer in LAYERS.items():

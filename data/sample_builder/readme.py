@@ -24,7 +24,7 @@ FILES: dict[str, tuple[str, str, str, str]] = {
     write.HAMLETS: (OURS, BSD, write.SAMPLE_DATE, "EPSG:4326"),
     write.ROADS: (OURS, BSD, write.SAMPLE_DATE, "EPSG:4326"),
     write.GRAPHML: (OURS, BSD, write.SAMPLE_DATE, "EPSG:4326"),
-    write.LEDGER: (OURS, BSD, write.SAMPLE_DATE, "EPSG:4326 (经度, 纬度)"),
+    write.LEDGER: (OURS, BSD, write.SAMPLE_DATE, "CGCS2000 (EPSG:4490), 经度, 纬度"),
 }
 SOURCE_FILES: dict[str, tuple[str, str, str, str]] = {
     "sources/units.csv": (DIVISION, "MIT (package.json), WTFPL (LICENSE)", "2023-06-30", "—"),
@@ -48,8 +48,8 @@ generalised and no authority on any border.
 也不反映任何村（社区）的实际情况。
 
 `python data/build_sample.py` writes all of it from one fixed seed. A run reproduces the contents
-(tables, geometries, graph); the bytes may differ with the versions of GDAL and of the compressors.
-SHA-256 is of the committed file.
+(tables, geometries, graph) with the library versions of `data/requirements.txt`; other versions may
+round elsewhere. SHA-256 is of the committed file.
 
 | file | source | licence | date | CRS | SHA-256 |
 |---|---|---|---|---|---|

@@ -42,7 +42,7 @@ FIRST_NODE_ID = 1_000_000_001
 FIRST_WAY_ID = 500_000_001
 
 # National and provincial roads: class, ref, name, and the places they pass (lon, lat). The numbers
-# and the towns are real; the courses between them come from the synthetic terrain.
+# are not verified; the courses between them come from the synthetic terrain.
 HIGHWAYS: tuple[tuple[str, str, str, tuple[tuple[float, float], ...]], ...] = (
     ("trunk", "G101", "京沈线", (
         (117.15, 40.62), (117.15, 40.70), (117.24, 40.80), (117.33, 40.938), (117.56, 40.97),
