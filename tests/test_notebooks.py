@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -145,9 +144,9 @@ def test_says_it_is_a_sample_in_both_languages(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_offline_from_top_to_bottom(path, executed):
-    before = {name: os.stat(path.parent / name).st_mtime_ns for name in os.listdir(path.parent)}
+    before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
     notebook = executed(path)
-    after = {name: os.stat(path.parent / name).st_mtime_ns for name in os.listdir(path.parent)}
+    after = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
     assert after == before, "a notebook writes nothing beside itself"
     for cell in _code(notebook):
         assert cell.execution_count is not None, f"cell {cell.id} was not run"
