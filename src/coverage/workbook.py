@@ -125,7 +125,7 @@ def write_workbook(
     _table(book, "units", _unit_table(report, report.verdicts), report, lang)
     _table(book, "gaps", _unit_table(report, report.gaps), report, lang)
     _table(book, "projects", _project_table(projects), report, lang)
-    _table(book, "intake", _intake_table(report), report, lang)
+    _table(book, "intake", _intake_table(report, lang), report, lang)
     _method(book, report, lang)
     book.properties.title = report.plan.name(lang)
     book.properties.description = report.stamp
@@ -285,7 +285,7 @@ def _unit_table(report: CoverageReport, verdicts: pd.DataFrame) -> pd.DataFrame:
     names = report.facilities.set_index("facility_id")["name"]
     table = verdicts.assign(
         unit_name=verdicts["name"], facility=verdicts["facility_id"].map(names)
-    ).sort_values(["unit_code", "kind"], kind="stable")
+    ).sort_values("unit_code", kind="stable")
     columns = [
         "unit_code",
         "unit_name",
@@ -344,12 +344,16 @@ def _project_table(projects: gpd.GeoDataFrame) -> pd.DataFrame:
     return table[columns]
 
 
-def _intake_table(report: CoverageReport) -> pd.DataFrame:
+def _intake_table(report: CoverageReport, lang: str) -> pd.DataFrame:
     tables: Sequence[gpd.GeoDataFrame] = (report.units, report.facilities, report.demand)
     found = [intake_report(table).table for table in tables]
     road_findings = pd.DataFrame(list(report.roads.findings), columns=found[0].columns)
     parts = [part for part in (*found, road_findings.astype({"row": "Int64"})) if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else found[0]
+    table = pd.concat(parts, ignore_index=True) if parts else found[0]
+    if table.empty:
+        nothing = {"severity": "note", "rule": label("intake", "nothing", lang)}
+        table = pd.DataFrame([nothing], columns=table.columns)
+    return table.rename(columns={"value": "found_value"})
 
 
 def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
