@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import sys
-from pathlib import Path
 
 import folium
 import pytest
 
+import facility_coverage as fc
 from facility_coverage import maps
 
-sys.path.insert(0, str(Path(__file__).parent))
-from _fake_report import fake_circles, fake_projects, fake_report
+from ._fake_report import fake_circles, fake_projects, fake_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = "<script>alert(1)</script>"
@@ -29,7 +28,10 @@ ARGS = [
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+    pytest.mark.skipif(
+        CHROMIUM is None and not os.environ.get("FACILITY_COVERAGE_REQUIRE_BROWSER"),
+        reason="no chromium on this machine",
+    ),
     # playwright leaves a closed event loop's transports to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -37,7 +39,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def report():
+def fake():
     made = fake_report()
     made.units.loc[60, "name"] = EVIL
     made.verdicts.loc[made.verdicts["unit_code"] == made.units["unit_code"][60], "minutes"] = 12.3
@@ -48,9 +50,9 @@ def report():
 
 
 @pytest.fixture(scope="module")
-def county_map(report, tmp_path_factory):
+def county_map(fake, tmp_path_factory):
     target = tmp_path_factory.mktemp("map") / "county.html"
-    chart = maps.coverage_map(report, circles=fake_circles(report), projects=fake_projects(report))
+    chart = maps.coverage_map(fake, circles=fake_circles(fake), projects=fake_projects(fake))
     folium.Marker([41.0, 117.3], popup="mine", icon=folium.Icon(color="red")).add_to(chart)
     folium.Marker([40.95, 117.35], popup="plain").add_to(chart)
     folium.LayerControl().add_to(chart)
@@ -162,11 +164,11 @@ def test_legend_counts_are_the_states(open_page, county_map):
         assert total == 213
 
 
-def test_clicking_a_unit_opens_its_card(open_page, county_map, report):
+def test_clicking_a_unit_opens_its_card(open_page, county_map, fake):
     page = open_page(county_map)
     for layer in ("facilities", "projects", "demand"):
         page.evaluate("layer => facilityCoverage.setLayer(layer, false)", layer)
-    unit = report.units.iloc[60]
+    unit = fake.units.iloc[60]
     at = page.evaluate("code => facilityCoverage.unitPoint(code)", unit["unit_code"])
     box = page.locator(".folium-map").bounding_box()
     page.mouse.move(box["x"] + at["x"], box["y"] + at["y"])
@@ -183,9 +185,39 @@ def test_clicking_a_unit_opens_its_card(open_page, county_map, report):
     assert card.is_hidden()
 
 
-def test_missing_minutes_print_a_dash(open_page, county_map, report):
+@pytest.fixture(scope="module")
+def sample_map(report, projects, facilities, roads, tmp_path_factory):
+    """The demo's map, made from the report the tests share."""
+    target = tmp_path_factory.mktemp("sample") / "map.html"
+    circles = fc.isochrones(facilities, roads, kind="comprehensive_service")
+    fc.coverage_map(report, circles=circles, projects=projects).save(str(target))
+    return target
+
+
+def test_the_sample_opens_offline_and_its_cards_tell_the_verdicts(open_page, sample_map, report):
+    page = open_page(sample_map)
+    counts = drawn(page)
+    assert counts["units"] == 213
+    assert counts["roads"] > 0
+    assert counts["facilities"] > 100
+    assert "示例数据，非测绘成果" in page.inner_text("body")
+    verdicts = report.verdicts.query("kind == 'comprehensive_service'").set_index("unit_code")
+    states = verdicts["reachable_state"]
+    chosen = [states.index[states == state][0] for state in ("covered", "uncovered", "unknown")]
+    for code in [*chosen, *verdicts.index[[40, 150]]]:
+        page.evaluate("code => facilityCoverage.selectUnit(code)", code)
+        card = page.locator(".fc-card")
+        row = verdicts.loc[code]
+        assert card.locator("h2").inner_text() == row["name"]
+        told = card.locator(".fc-current").inner_text()
+        minutes = "—" if row["minutes"] != row["minutes"] else f"{row['minutes']:.1f} 分钟"
+        assert minutes in told
+        assert fc.label("state", row["ledger_state"]) in told
+
+
+def test_missing_minutes_print_a_dash(open_page, county_map, fake):
     page = open_page(county_map)
-    page.evaluate("code => facilityCoverage.selectUnit(code)", report.units["unit_code"][61])
+    page.evaluate("code => facilityCoverage.selectUnit(code)", fake.units["unit_code"][61])
     words = page.locator(".fc-current .fc-minutes").inner_text()
     assert words.startswith("—")
     assert "NaN" not in page.locator(".fc-card").inner_text()
@@ -213,9 +245,9 @@ def test_kind_and_basis_selectors(open_page, county_map):
     assert "台账口径" in page.locator(".fc-shown").inner_text()
 
 
-def test_search_finds_by_keyboard(open_page, county_map, report):
+def test_search_finds_by_keyboard(open_page, county_map, fake):
     page = open_page(county_map)
-    name = report.units["name"][100]
+    name = fake.units["name"][100]
     page.locator(".fc-search").fill(name)
     assert page.locator(".fc-found button").count() >= 1
     page.keyboard.press("Enter")
@@ -297,9 +329,9 @@ def test_paper_keeps_title_legend_and_stamp(open_page, county_map):
         assert page.locator(name).is_hidden(), name
 
 
-def test_english_page(open_page, report, tmp_path):
+def test_english_page(open_page, fake, tmp_path):
     target = tmp_path / "en.html"
-    maps.coverage_map(report, lang="en", kind="clinic", basis="ledger").save(str(target))
+    maps.coverage_map(fake, lang="en", kind="clinic", basis="ledger").save(str(target))
     page = open_page(target)
     assert "ledger basis" in page.locator(".fc-shown").inner_text()
     legend = page.locator(".fc-legend").inner_text()

@@ -6,7 +6,6 @@ import copy
 import datetime as dt
 import json
 import re
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -19,8 +18,7 @@ import shapely
 from facility_coverage import maps
 from facility_coverage.errors import MissingDependencyError, NoCrsError
 
-sys.path.insert(0, str(Path(__file__).parent))
-from _fake_report import KINDS, fake_circles, fake_projects, fake_report
+from ._fake_report import KINDS, fake_circles, fake_projects, fake_report
 
 EVIL = "<script>alert(1)</script>{{ 7 * 7 }}{% raw %}\u2028&'\""
 
