@@ -31,6 +31,8 @@ def run_line(units, pbf, tmp_path):
 def check(report, tmp_path):
     html = (tmp_path / "map.html").read_text("utf-8")
     assert not re.search(r"""<(script|link|img|iframe)\b[^>]*(src|href)\s*=""", html)
+    assert "© OpenStreetMap contributors" in html
+    assert "homes assumed evenly along the streets" in html
     rates = report.rates
     known = rates[rates["measure"] == "units"]
     assert (known["covered"] + known["uncovered"] + known["unknown"] == known["total"]).all()

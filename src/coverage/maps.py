@@ -199,7 +199,8 @@ def coverage_map(
     context : GeoDataFrame, optional
         Outlines of the neighbouring counties, with a column ``name`` if they are to be labelled.
     source : str, optional
-        What to print as the source.
+        What to print as the source. By default it names the kinds of data, OpenStreetMap where
+        roads or facilities come from it, and says where people's homes are assumed.
     review_number : str
         The map-review number (审图号), if the map has one.
     drawn_on : datetime.date, optional
@@ -256,7 +257,7 @@ def coverage_map(
         "title": text["title"] if title is None else title,
         "subtitle": plan_name if subtitle is None else subtitle,
         "stamp": report.stamp or text["default_stamp"],
-        "source": text["source_default"] if source is None else source,
+        "source": _source_line(report, text) if source is None else source,
         "review_number": review_number,
         "date": (drawn_on or dt.date.today()).isoformat(),  # noqa: DTZ011 - the reader's own day
         "start": {"kind": kinds.index(kind), "basis": basis},
@@ -808,6 +809,16 @@ def _page_head() -> str:
             _inline_script(_web_file("map.js")),
         ]
     )
+
+
+def _source_line(report: CoverageReport, text: Mapping[str, str]) -> str:
+    """Say what the map rests on: OpenStreetMap asks to be named, assumptions must be."""
+    parts = [text["source_default"]]
+    if ".osm" in str(getattr(report.roads, "source", "")).lower():
+        parts.append(text["source_osm"])
+    if "source" in report.demand and (report.demand["source"] == "assumed").any():
+        parts.append(text["source_assumed"])
+    return text["source_separator"].join(parts)
 
 
 def _safe_json(value: Any) -> str:
