@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from openpyxl import load_workbook
 
 import facility_coverage as fc
 from facility_coverage.standards import Alternative, Standard
@@ -340,3 +341,17 @@ def test_people_are_assumed_only_where_nobody_says(units, facilities, roads, pla
     assert set(access.demand["unit_code"]) == set(units["unit_code"])
     inside = gpd.sjoin(access.demand, units[["unit_code", "geometry"]], predicate="intersects")
     assert (inside["unit_code_left"] == inside["unit_code_right"]).mean() > 0.999
+
+
+def test_a_facility_far_from_any_road_is_said_so(units, facilities, roads, plan, demand, tmp_path):
+    own = facilities.index[facilities["kind"] == "comprehensive_service"][0]
+    far = facilities.copy()
+    low_x, low_y, _, _ = roads.edges.to_crs(facilities.crs).total_bounds
+    far.loc[own, "geometry"] = shapely.Point(low_x - 0.2, low_y - 0.2)
+    access = fc.travel_times(units, far, roads, plan, demand=demand)
+    report = fc.assess(units, far, access, plan)
+    assert report.facilities.loc[own, "road_flag"] == "off_network"
+    assert not (report.demand_verdicts["facility_id"] == far.loc[own, "facility_id"]).any()
+    path = fc.write_workbook(report, fc.propose_projects(report, roads), tmp_path / "a.xlsx")
+    told = list(load_workbook(path)["设施台账核对"].iter_rows(values_only=True))
+    assert any("no road lies within 500 m" in str(row) for row in told)

@@ -7,6 +7,7 @@ over the road network. Every verdict has three states: covered, uncovered, canno
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -43,7 +44,8 @@ class CoverageReport:
     plan : Plan
         The plan assessed against.
     units, facilities, demand : GeoDataFrame
-        The inputs, `facilities` with a column `outside` (beyond every unit: 县外).
+        The inputs; `facilities` with a column `outside` (beyond every unit: 县外) and `road_flag`
+        (how it joins the roads: ``"off_network"`` and ``"island"`` can hardly be reached).
     roads : RoadNetwork
         The roads.
     verdicts : DataFrame
@@ -156,7 +158,9 @@ def assess(
     ...     ["setting", "covered", "total", "missing"]].to_numpy().tolist()
     [['rural', 120.0, 199.0, 40.0], ['urban', 14.0, 14.0, 0.0]]
     """
-    marked = facilities.assign(outside=_outside(facilities, units))
+    marked = facilities.assign(
+        outside=_outside(facilities, units), road_flag=_road_flag(access.facility_flags)
+    )
     position = pd.Series(np.arange(len(units)), index=units["unit_code"].to_numpy())
     home_unit = position[access.demand["unit_code"].to_numpy()].to_numpy()
     land_unit = position[access.area["unit_code"].to_numpy()].to_numpy()
@@ -215,6 +219,11 @@ def _weights(demand: gpd.GeoDataFrame, home_unit: NDArray[np.int64], n_units: in
     by_points = unknown | (total == 0)
     weight = np.where(by_points[home_unit], 1.0, residents)
     return Weights(residents, weight, ~unknown)
+
+
+def _road_flag(flags: Mapping[str, Objects]) -> Objects:
+    """Give one flag a facility: that of walkers, who may use most roads, if they are asked for."""
+    return flags["walk"] if "walk" in flags else next(iter(flags.values()))
 
 
 @dataclass(frozen=True, eq=False)

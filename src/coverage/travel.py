@@ -92,6 +92,8 @@ class TravelTimes:
         Results by pool and mode, index by index with `demand` and `area`.
     snaps : mapping of str to Snaps
         By mode, how each demand point joins the road.
+    facility_flags : mapping of str to ndarray
+        By mode, the flag of each facility's join (see `Snaps`), ``"no_place"`` where it has none.
     options : mapping
         The options they were computed with.
     """
@@ -103,6 +105,7 @@ class TravelTimes:
     nearest: Mapping[tuple[Pool, str], Nearest]
     area_nearest: Mapping[tuple[Pool, str], Nearest]
     snaps: Mapping[str, Snaps]
+    facility_flags: Mapping[str, NDArray[np.object_]]
     options: Mapping[str, Any]
 
     @property
@@ -281,6 +284,7 @@ def travel_times(
     nearest: dict[tuple[Pool, str], Nearest] = {}
     area_nearest: dict[tuple[Pool, str], Nearest] = {}
     snaps: dict[str, Snaps] = {}
+    facility_flags: dict[str, NDArray[np.object_]] = {}
     joined: dict[Any, tuple[Snaps, Snaps, Snaps]] = {}
     for name, pools in by_mode.items():
         travel = plan.modes[name]
@@ -291,6 +295,8 @@ def travel_times(
             )  # type: ignore[assignment]
         home_snaps, land_snaps, site_snaps = joined[travel.closed_to]
         snaps[name] = home_snaps
+        facility_flags[name] = np.full(len(facilities), "no_place", dtype=object)
+        facility_flags[name][site_position] = site_snaps.flag
         for pool in pools:
             chosen = pool_members(facilities, pool)[placed]
             search = SiteSearch(roads.for_mode(travel), site_snaps, chosen, leg_detour, direction)
@@ -306,6 +312,7 @@ def travel_times(
         nearest=nearest,
         area_nearest=area_nearest,
         snaps=snaps,
+        facility_flags=facility_flags,
         options={
             "leg_limit_m": leg_limit_m,
             "leg_detour": leg_detour,

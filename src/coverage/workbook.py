@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from .assessment import CoverageReport
+from .errors import Finding
 from .files import write_beside
 from .projects import project_summary
-from .schema import intake_report
+from .schema import IntakeReport, intake_report
 from .terms import label, labels
 
 __all__ = ["write_workbook"]
@@ -348,12 +349,35 @@ def _intake_table(report: CoverageReport, lang: str) -> pd.DataFrame:
     tables: Sequence[gpd.GeoDataFrame] = (report.units, report.facilities, report.demand)
     found = [intake_report(table).table for table in tables]
     road_findings = pd.DataFrame(list(report.roads.findings), columns=found[0].columns)
-    parts = [part for part in (*found, road_findings.astype({"row": "Int64"})) if len(part)]
+    unreachable = IntakeReport(tuple(_unreachable(report))).table
+    parts = [
+        part for part in (*found, road_findings.astype({"row": "Int64"}), unreachable) if len(part)
+    ]
     table = pd.concat(parts, ignore_index=True) if parts else found[0]
     if table.empty:
         nothing = {"severity": "note", "rule": label("intake", "nothing", lang)}
         table = pd.DataFrame([nothing], columns=table.columns)
     return table.rename(columns={"value": "found_value"})
+
+
+def _unreachable(report: CoverageReport) -> Iterator[Finding]:
+    """Name the facilities in use that no road leads to: often their coordinates are wrong."""
+    limit_m = report.access.options["leg_limit_m"]
+    rules = {
+        "off_network": f"no road lies within {limit_m:g} m of the facility: nobody reaches it",
+        "island": "the road at the facility is cut off from the main network",
+    }
+    lost = report.facilities[
+        (report.facilities["status"] == "in_use") & report.facilities["road_flag"].isin(list(rules))
+    ]
+    for row in lost.itertuples():
+        yield Finding(
+            "warning",
+            rules[row.road_flag],
+            "check its coordinates and their datum, or add the road",
+            field=str(row.facility_id),
+            value=str(row.name),
+        )
 
 
 def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
