@@ -115,24 +115,25 @@ class TravelTimes:
         Where a plan asks for different sizes of one kind in town and country, `min_floor_area_m2`
         tells the rows apart.
         """
-        ids = self.facilities["facility_id"].to_numpy(dtype=object)
-        parts = [
-            pd.DataFrame(
-                {
-                    "demand_id": self.demand["demand_id"].to_numpy(),
-                    "unit_code": self.demand["unit_code"].to_numpy(),
-                    "kind": pool.kind,
-                    "min_floor_area_m2": pool.min_floor_area_m2,
-                    "mode": mode,
-                    "minutes": found.minutes,
-                    "facility_id": np.where(found.facility >= 0, ids[found.facility], None),
-                    "reason": found.reason,
-                }
-            )
-            for (pool, mode), found in self.nearest.items()
-            if pool.certain
+        ids = np.array([*self.facilities["facility_id"], None], dtype=object)
+        found = [(pool, mode, one) for (pool, mode), one in self.nearest.items() if pool.certain]
+        times, count = len(found), len(self.demand)
+        least = [
+            np.nan if pool.min_floor_area_m2 is None else pool.min_floor_area_m2
+            for pool, _, _ in found
         ]
-        return pd.concat(parts, ignore_index=True)
+        return pd.DataFrame(
+            {
+                "demand_id": np.tile(self.demand["demand_id"].to_numpy(dtype=object), times),
+                "unit_code": np.tile(self.demand["unit_code"].to_numpy(dtype=object), times),
+                "kind": np.repeat(np.array([pool.kind for pool, _, _ in found], object), count),
+                "min_floor_area_m2": np.repeat(np.array(least, dtype=float), count),
+                "mode": np.repeat(np.array([mode for _, mode, _ in found], object), count),
+                "minutes": np.concatenate([one.minutes for _, _, one in found]),
+                "facility_id": ids[np.concatenate([one.facility for _, _, one in found])],
+                "reason": np.concatenate([one.reason for _, _, one in found]),
+            }
+        )
 
     def __repr__(self) -> str:
         """Say what was searched."""
