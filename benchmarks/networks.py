@@ -167,8 +167,9 @@ def helsinki() -> Streets:
     edges = roads.edges.iloc[net.main_usable]
     used, ends = np.unique(edges[["u", "v"]].to_numpy(), return_inverse=True)
     ends = ends.reshape(-1, 2)
-    columns = ["length_m", "oneway", "highway", "geometry"]
-    edges = edges[columns].assign(u=ends[:, 0], v=ends[:, 1]).reset_index(drop=True)
+    # Lengths as drawn: peers that measure the lines themselves are asked the same question.
+    edges = edges[["oneway", "highway", "geometry"]].reset_index(drop=True)
+    edges = edges.assign(length_m=edges.length, u=ends[:, 0], v=ends[:, 1])
     nodes = roads.nodes.iloc[used][["x", "y"]].reset_index(drop=True)
     return Streets("Helsinki", edges, nodes.assign(node_id=np.arange(len(nodes))))
 
