@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import geopandas as gpd
 import numpy as np
@@ -17,16 +21,23 @@ from numpy.typing import NDArray
 from .errors import Finding, InputError, MissingDependencyError
 from .graphs import metric_crs
 from .network import RoadNetwork
-from .schema import found_at, read_layer, rename_columns
+from .noding import Noded, duplicate_lines, node_lines, vertex_keys
+from .postgis import is_database_url
+from .schema import canonical_name, read_layer, rename_columns
 
 if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["read_roads"]
 
+_ACCESS = ("access", "foot", "bicycle", "vehicle", "motor_vehicle")
 _ROAD_COLUMNS = (
     "highway",
     "oneway",
+    "oneway_bicycle",
+    "speed_kph",
+    "maxspeed",
+    *_ACCESS,
     "name",
     "ref",
     "bridge",
@@ -35,9 +46,23 @@ _ROAD_COLUMNS = (
     "osmid",
     "length_m",
 )
-_ONE_WAY = frozenset({"yes", "true", "1", "t", "y", "是", "单行"})
+_ONE_WAY = frozenset({"yes", "true", "1", "t", "y", "是", "单行", "单向"})
 _ONE_WAY_BACKWARD = frozenset({"-1", "reverse", "反向"})
 _NOT_BUILT = frozenset({"construction", "proposed", "planned", "abandoned", "razed", "no"})
+_NO = frozenset({"", "no", "false", "0", "f", "n", "none", "nan", "否", "无"})
+# Ways through a house stand on the ground.
+_NO_TUNNEL = _NO | {"building_passage"}
+_ACCESS_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("是", "可", "允许", "可通行", "开放"), "yes"),
+    **dict.fromkeys(("否", "禁", "禁止", "禁行", "禁止通行", "不可通行"), "no"),
+    **dict.fromkeys(("内部", "内部道路", "私有"), "private"),
+}
+_MOTORWAYS = ("motorway", "motorway_link")
+_FASTEST_KPH = 200.0
+# Places of one kind that are named one by one; the rest are counted.
+_NAMED_PLACES = 20
+# A stated length this far from the drawn one is worth a look.
+_LENGTH_SHARE = 0.05
 
 
 def read_roads(
@@ -46,34 +71,68 @@ def read_roads(
     crs: Any = None,
     columns: Mapping[str, str] | None = None,
     layer: str | None = None,
+    classes: Mapping[str, str] | None = None,
+    crossings: Literal["join", "keep"] = "join",
+    snap_tolerance_m: float = 1.0,
 ) -> RoadNetwork:
-    """Read roads from a graph or a file.
+    """Read roads from a graph, a file or a database.
 
     Parameters
     ----------
-    source : path, networkx.MultiDiGraph or RoadNetwork
+    source : path, str, networkx.MultiDiGraph or RoadNetwork
         An OSMnx-convention graph; a GraphML file (``.graphml``, ``.graphml.gz``) as OSMnx saves it;
-        an OpenStreetMap extract (``.pbf``, ``.osm``, needs the extra ``pbf``); or a layer of lines
-        (GeoPackage, Shapefile, GeoJSON, GeoParquet) whose lines meet at shared vertices.
+        an OpenStreetMap extract (``.pbf``, ``.osm``, needs the extra ``pbf``); or a layer of lines:
+        GeoPackage, Shapefile, GeoJSON, GeoParquet, or a PostGIS table by the URL of its database
+        (``postgresql://user@host/database``, needs the extra ``postgis``).
     crs : optional
         The metric CRS to work in; by default the source's own if in metres, else the UTM zone of
         its middle.
     columns : mapping of str to str, optional
-        For a layer of lines: ``{canonical: name in the file}`` for ``highway``, ``oneway``,
-        ``name``, ``bridge``, ``tunnel``, ``layer``, ``length_m``.
+        For a layer of lines: ``{canonical: name in the layer}``, where the layer's own names are
+        not understood. Canonical are
+
+        - ``highway``: class, OpenStreetMap's or Chinese (国道, 县道, 四级公路, 机耕路, …);
+        - ``oneway``: yes, no, or -1 for against the drawing;
+        - ``speed_kph``: speed of motor traffic on that road, km/h;
+        - ``bridge``, ``tunnel``: yes or no, and ``layer``: whole number, 0 on the ground;
+        - ``access``, ``foot``, ``bicycle``, ``vehicle``, ``motor_vehicle``, ``oneway_bicycle``,
+          ``maxspeed``: as OpenStreetMap uses them;
+        - ``name``, ``ref``, ``osmid``; and ``length_m``, which is only compared with the drawn
+          length: what is searched is always the drawn one.
     layer : str, optional
-        Which layer of the file to read, where there are several.
+        Which layer of the file, or table of the database (``"schema.table"``), to read, where
+        there are several.
+    classes : mapping of str to str, optional
+        For a layer of lines: ``{word in the layer: OpenStreetMap highway class}``, before the
+        table in ``presets/road-classes.toml``. Words in neither stay as they are and are open at
+        the mode's own speed.
+    crossings : {"join", "keep"}
+        For a layer of lines. ``"join"``: lines that cross or touch meet there, unless their level
+        differs; ``"keep"``: lines meet only where they share a vertex, whatever their level.
+    snap_tolerance_m : float
+        For a layer of lines with ``crossings="join"``: loose ends are drawn on to an end of
+        another line within this distance, else to the nearest point of another line of their
+        level; 0 leaves them. By default 1 m, the drawing accuracy of a 1:10,000 survey
+        (0.1 mm) and less than half a lane: centre lines so close are one carriageway.
 
     Returns
     -------
     RoadNetwork
-        Lines are split where they share a vertex; lines that cross without one (bridges) stay
-        apart. Lengths of geographic coordinates are geodesic.
+        Lines are split where they meet. Lengths of geographic coordinates are geodesic. What was
+        joined, and where, is in its `findings`; after 20 places of a kind the rest are counted.
 
     Raises
     ------
-    MissingInputError, NoCrsError, InputError, NetworkError
+    MissingInputError, NoCrsError, InputError, NetworkError, MissingDependencyError
         With the file, the row, the rule and the cure.
+
+    Notes
+    -----
+    A road's level is its ``layer``; a bridge without one (or with 0) is at 1, a tunnel at -1.
+    Roads of different level meet only at a vertex that both have as drawn and that is an end of
+    one of them, as where a bridge begins. Motorways are crossed by nothing at grade (JTG B01-2014,
+    3.0.2: access is controlled in full); ends that lie on them meet them. Shapes are taken in two
+    dimensions. OpenStreetMap extracts and graphs are noded by definition and are left alone.
 
     Examples
     --------
@@ -86,15 +145,27 @@ def read_roads(
         return source
     if not isinstance(source, str | Path):
         return RoadNetwork.from_graph(source, crs=crs)
-    path = Path(source)
-    name = path.name.lower()
-    if name.endswith((".graphml", ".graphml.gz")):
-        return _read_graphml(path, crs=crs)
-    if name.endswith((".pbf", ".osm", ".osm.gz", ".osm.bz2")):
-        from .osm import read_osm_ways  # noqa: PLC0415 - an optional dependency
+    if crossings not in {"join", "keep"}:
+        raise ValueError(f"crossings must be 'join' or 'keep', not {crossings!r}")
+    if not 0 <= snap_tolerance_m < np.inf:
+        raise ValueError(f"snap_tolerance_m must be metres ≥ 0, not {snap_tolerance_m!r}")
+    if not is_database_url(source):
+        path = Path(source)
+        name = path.name.lower()
+        if name.endswith((".graphml", ".graphml.gz")):
+            return _read_graphml(path, crs=crs)
+        if name.endswith((".pbf", ".osm", ".osm.gz", ".osm.bz2")):
+            from .osm import read_osm_ways  # noqa: PLC0415 - an optional dependency
 
-        return _from_ways(*read_osm_ways(path), crs=crs, source=path.name)
-    return _read_lines(path, crs=crs, columns=columns, layer=layer)
+            return _from_ways(*read_osm_ways(path), crs=crs, source=path.name)
+    lines, findings, file = _read_lines(source, columns=columns, layer=layer, classes=classes)
+    return _from_lines(
+        lines,
+        findings,
+        file,
+        crs=crs,
+        tolerance_m=snap_tolerance_m if crossings == "join" else None,
+    )
 
 
 def _read_graphml(path: Path, *, crs: Any) -> RoadNetwork:
@@ -115,64 +186,433 @@ def _read_graphml(path: Path, *, crs: Any) -> RoadNetwork:
 
 
 def _read_lines(
-    path: Path, *, crs: Any, columns: Mapping[str, str] | None, layer: str | None
-) -> RoadNetwork:
-    lines = rename_columns(
-        read_layer(path, layer=layer), columns, known=_ROAD_COLUMNS, file=path.name
-    )
+    source: str | Path,
+    *,
+    columns: Mapping[str, str] | None,
+    layer: str | None,
+    classes: Mapping[str, str] | None,
+) -> tuple[gpd.GeoDataFrame, list[Finding], str]:
+    """Give road lines with canonical columns and values, and what was found."""
+    mapped = dict(columns or {})
+
+    def choose(names: Sequence[str]) -> Sequence[str] | None:
+        wanted = [n for n in names if canonical_name(n) in _ROAD_COLUMNS or n in mapped.values()]
+        classed = "highway" in mapped or any(canonical_name(n) == "highway" for n in wanted)
+        # With names that do not fit, everything is read, so that the message can name it.
+        return wanted if classed and set(mapped.values()) <= set(names) else None
+
+    if is_database_url(source):
+        place = file = layer or "PostGIS"
+    else:
+        place, file = str(source), Path(source).name
+    read = read_layer(source, layer=layer, choose=choose)
+    lines = rename_columns(read, columns, known=_ROAD_COLUMNS, file=file)
     shapes = np.asarray(lines.geometry.array)
-    places = [{"file": path.name, "row": row} for row in range(1, len(lines) + 1)]
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
-    findings = found_at(
-        empty, places, rule="a road needs a line", cure="left out", severity="warning"
-    )
-    wrong = found_at(
-        ~empty & ~np.isin(shapely.get_type_id(shapes), (1, 2, 5)),
-        places,
-        rule="roads are LineStrings or MultiLineStrings",
-        cure="give the layer of road lines (layer=…)",
+    kinds = shapely.get_type_id(shapes)
+    wrong = _at_rows(
+        ~empty & ~np.isin(kinds, (1, 2, 5)),
+        file,
+        "roads are LineStrings or MultiLineStrings",
+        "give the layer of road lines (layer=…)",
         field="geometry",
-        values=[getattr(shape, "geom_type", "") for shape in shapes],
+        values=lambda rows: [shape.geom_type for shape in shapes[rows]],
+        severity="error",
     )
     if wrong:
-        raise InputError(f"{path}: roads must be lines", wrong)
+        raise InputError(f"{place}: roads must be lines", wrong)
     if "highway" not in lines:
+        names = ", ".join(c for c in lines.columns if c != "geometry")
         raise InputError(
-            f"{path}: no column says which class a road is",
+            f"{place}: no column says which class a road is",
             [
                 Finding(
                     "error",
                     "roads need a class (highway)",
-                    "name it: columns={'highway': '…'}; the file has "
-                    + ", ".join(c for c in lines.columns if c != "geometry"),
-                    path.name,
+                    f"name it: columns={{'highway': '…'}}; the file has {names}",
+                    file,
                     field="highway",
                 )
             ],
         )
-    parts = lines[~empty].explode(ignore_index=True)
-    coords, way = shapely.get_coordinates(np.asarray(parts.geometry.array), return_index=True)
-    key = pd.DataFrame(coords).groupby([0, 1], sort=False).ngroup().to_numpy()
+    lines = lines[[c for c in lines if c in _ROAD_COLUMNS or c == "geometry"]].copy()
+    lines["row"] = np.arange(1, len(lines) + 1)
+    findings = _at_rows(empty, file, "a road needs a line", "left out")
+    if empty.any():
+        lines, kinds = lines[~empty].reset_index(drop=True), kinds[~empty]
+    if len(lines) == 0:
+        raise InputError(f"{place}: there is no road in it", findings)
+    findings += _clean_values(lines, classes or {}, file)
+    if (kinds == 5).any():  # noqa: PLR2004 - shapely's number for MultiLineString
+        lines = lines.explode(ignore_index=True)
+    return lines, findings, file
+
+
+def _at_rows(
+    wrong: Any,
+    file: str,
+    rule: str,
+    cure: str,
+    *,
+    field: str = "",
+    values: Callable[[NDArray[np.int64]], Iterable[Any]] | None = None,
+    severity: str = "warning",
+) -> list[Finding]:
+    """Give a finding for each of the first rows where `wrong` holds, and one for the rest."""
+    rows = np.flatnonzero(np.asarray(wrong, dtype=bool))
+    shown = rows[:_NAMED_PLACES]
+    texts = [""] * shown.size if values is None else [str(value) for value in values(shown)]
+    findings = [
+        Finding(severity, rule, cure, file, row=row, field=field, value=text)
+        for row, text in zip((shown + 1).tolist(), texts, strict=True)
+    ]
+    return findings + _rest(rows.size, severity, rule, cure, file, field)
+
+
+def _rest(
+    number: int, severity: str, rule: str, cure: str, file: str, field: str = ""
+) -> list[Finding]:
+    more = number - _NAMED_PLACES
+    if more <= 0:
+        return []
+    return [Finding(severity, rule, f"{cure} (and {more} more rows)", file, field=field)]
+
+
+@cache
+def _class_words() -> tuple[Mapping[str, str], frozenset[str]]:
+    """Give the words for road classes, and OpenStreetMap's own."""
+    preset = files("facility_coverage.presets").joinpath("road-classes.toml").read_text("utf-8")
+    table = tomllib.loads(preset)
+    return table["classes"], frozenset(table["highway"]["known"])
+
+
+def _clean_values(lines: gpd.GeoDataFrame, classes: Mapping[str, str], file: str) -> list[Finding]:
+    """Bring class, access, speed and level to their canonical values, in place."""
+    findings = _clean_classes(lines, classes, file)
+    for name in _ACCESS:
+        if name in lines:
+            codes, words = pd.factorize(lines[name])
+            meant = [_ACCESS_WORDS.get(str(word).strip(), word) for word in words]
+            lines[name] = np.array([*meant, None], dtype=object)[codes]
+    if "speed_kph" in lines:
+        stated = lines["speed_kph"]
+        speed, blank = _as_numbers(stated)
+        bad = ~blank & ~((speed > 0) & (speed <= _FASTEST_KPH))
+        findings += _at_rows(
+            bad,
+            file,
+            f"a speed is a number of km/h above 0 and up to {_FASTEST_KPH:.0f}",
+            "taken as not stated; write digits only, or leave it blank",
+            field="speed_kph",
+            values=lambda rows: stated.iloc[rows],
+        )
+        lines["speed_kph"] = np.where(bad, np.nan, speed)
+    if "layer" in lines:
+        given = lines["layer"]
+        level, blank = _as_numbers(given)
+        bad = ~blank & ~(np.isfinite(level) & (level == np.round(level)))
+        findings += _at_rows(
+            bad,
+            file,
+            "a level (layer) is a whole number, 0 on the ground",
+            "taken as not stated: 1 for a bridge, -1 for a tunnel, else 0",
+            field="layer",
+            values=lambda rows: given.iloc[rows],
+        )
+        lines["layer"] = np.where(bad, np.nan, level)
+    return findings
+
+
+def _as_numbers(values: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Give numbers, NaN where there is none, and where nothing was written."""
+    number = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    blank = values.isna().to_numpy(copy=True)
+    odd = np.flatnonzero(np.isnan(number) & ~blank)
+    blank[odd] = values.iloc[odd].astype(str).str.strip().isin(["", "—", "-", "/", "无"]).to_numpy()
+    return number, blank
+
+
+def _clean_classes(lines: gpd.GeoDataFrame, classes: Mapping[str, str], file: str) -> list[Finding]:
+    words, known = _class_words()
+    codes, given = pd.factorize(lines["highway"])
+    count = np.bincount(codes[codes >= 0], minlength=len(given))
+    meant: list[Any] = []
+    read_as: list[str] = []
+    strange: list[str] = []
+    for word, number in zip(given.tolist(), count.tolist(), strict=True):
+        text = str(word).strip()
+        # Graphs and merged layers may list several classes: "['residential', 'service']".
+        options = [text, text.lower(), *re.split(r"[\[\]'\";,、\s]+", text.lower())]
+        found = next(
+            (
+                table.get(option)
+                for option in options
+                for table in (classes, words, dict.fromkeys(known & {option}, option))
+                if option in table
+            ),
+            None,
+        )
+        meant.append(found or text or None)
+        if not text or text == found:
+            continue
+        if found is None:
+            strange.append(f"{text} ({number})")
+        else:
+            read_as.append(f"{text} → {found} ({number})")
+    lines["highway"] = np.array([*meant, None], dtype=object)[codes]
+    missing = int(lines["highway"].isna().sum())
+    return [
+        Finding(severity, rule, cure, file, field="highway", value=_listed(value))
+        for severity, rule, cure, value in (
+            (
+                "note",
+                "classes are read as OpenStreetMap's",
+                "by presets/road-classes.toml; say otherwise with classes={'…': '…'}",
+                read_as,
+            ),
+            (
+                "warning",
+                "a road class is one of OpenStreetMap's or a known Chinese word",
+                "open at the mode's own speed; say which class with classes={'…': 'tertiary'}",
+                strange,
+            ),
+            (
+                "warning",
+                "a road has a class",
+                "roads without one are open to all at the mode's own speed",
+                [f"{missing} roads"] if missing else [],
+            ),
+        )
+        if value
+    ]
+
+
+def _listed(values: Sequence[str]) -> str:
+    more = f", … {len(values) - _NAMED_PLACES} more" if len(values) > _NAMED_PLACES else ""
+    return ", ".join(values[:_NAMED_PLACES]) + more
+
+
+def _from_lines(
+    lines: gpd.GeoDataFrame,
+    findings: list[Finding],
+    file: str,
+    *,
+    crs: Any,
+    tolerance_m: float | None,
+) -> RoadNetwork:
+    """Make a network of lines, noded with a tolerance or, where it is None, as they are drawn."""
+    coords, which = shapely.get_coordinates(np.asarray(lines.geometry.array), return_index=True)
+    line = which.astype(np.int64)
+    ways, row = pd.DataFrame(lines.drop(columns="geometry")), lines["row"].to_numpy()
+    if tolerance_m is None:
+        key = vertex_keys(coords)
+        same = duplicate_lines(line, key)
+    else:
+        # What is not built meets nothing.
+        built = ~ways["highway"].isin(_NOT_BUILT).to_numpy()
+        if not built.any():
+            raise InputError(f"{file}: there is no built road in it")
+        kept = built[line]
+        ways_kept, rows_kept = ways[built].reset_index(drop=True), row[built]
+        if not built.all():
+            findings.append(_left_out(built, file))
+            coords, line = coords[kept], (np.cumsum(built) - 1)[line[kept]]
+        ways, row = ways_kept, rows_kept
+        same = duplicate_lines(line, vertex_keys(coords))
+        noded = node_lines(
+            coords,
+            line,
+            level=_levels(ways),
+            controlled=ways["highway"].isin(_MOTORWAYS).to_numpy(),
+            snap_tolerance_m=tolerance_m,
+            metres_per_unit=_metres_per_unit(lines.crs, coords),
+        )
+        coords, line, key = noded.coords, noded.line, noded.key
+        findings += _noding_findings(noded, row, file, lines.crs)
+    findings += _duplicate_findings(same, row, file)
     return _from_ways(
         coords,
-        way,
+        line,
         key,
-        parts.drop(columns="geometry"),
+        ways,
         lines.crs,
         tuple(asdict(finding) for finding in findings),
         crs=crs,
-        source=path.name,
+        source=file,
     )
 
 
-def _direction(ways: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Give by way: vehicles only one way; that way is against the drawing."""
+def _levels(ways: pd.DataFrame) -> NDArray[np.int64]:
+    """Give the height order of each way."""
+    level = np.zeros(len(ways))
+    if "layer" in ways:
+        level = np.nan_to_num(ways["layer"].to_numpy(dtype=float))
+    for name, no, usual in (("tunnel", _NO_TUNNEL, -1), ("bridge", _NO, 1)):
+        if name in ways:
+            level[_says_yes(ways[name], no) & (level == 0)] = usual
+    return level.astype(np.int64)
+
+
+def _says_yes(values: pd.Series, no: frozenset[str]) -> NDArray[np.bool_]:
+    codes, words = pd.factorize(values)
+    return np.array([*(_word(word) not in no for word in words), False])[codes]
+
+
+def _word(value: Any) -> str:
+    """Give a value as a lower-case word; 1.0, a whole number that had blanks beside it, as 1."""
+    text = str(value).strip().lower()
+    return text.removesuffix(".0")
+
+
+def _metres_per_unit(crs: pyproj.CRS, coords: NDArray[np.float64]) -> tuple[float, float]:
+    """Give the metres of one unit along x and y, in the middle of the layer."""
+    if not crs.is_geographic:
+        unit = float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
+        return unit, unit
+    x, y = (coords.min(axis=0) + coords.max(axis=0)) / 2
+    step, geod = 1e-4, crs.get_geod()
+    east = geod.inv(x, y, x + step, y)[2] / step
+    north = geod.inv(x, y - step / 2, x, y + step / 2)[2] / step
+    return max(float(east), 1e-3), float(north)
+
+
+def _noding_findings(
+    noded: Noded, row: NDArray[np.int64], file: str, crs: pyproj.CRS
+) -> list[Finding]:
+    """Say what was joined and what was not, with rows and places."""
+    digits = 7 if crs.is_geographic else 3
+    findings = []
+    for severity, table, rule, cure in (
+        (
+            "note",
+            noded.joins[noded.joins["rule"] != "gap"],
+            "roads that cross or touch at grade meet",
+            "joined there; where one passes over, say so in bridge, tunnel or layer",
+        ),
+        (
+            "warning",
+            noded.joins[noded.joins["rule"] == "gap"],
+            "a loose end within snap_tolerance_m of another road meets it",
+            "drawn on to it; look whether the road really goes on",
+        ),
+        (
+            "note",
+            noded.apart,
+            "roads of different level, and motorways with others, cross without meeting",
+            "kept apart; where they do meet, correct bridge, tunnel or layer",
+        ),
+    ):
+        for place in table.head(_NAMED_PLACES).itertuples():
+            value = f"row {row[place.other]} at ({place.x:.{digits}f}, {place.y:.{digits}f})"
+            if severity == "warning":
+                value += f", {place.gap_m:.2f} m"
+            findings.append(
+                Finding(
+                    severity,
+                    rule,
+                    cure,
+                    file,
+                    row=int(row[place.line]),
+                    field="geometry",
+                    value=value,
+                )
+            )
+        findings += _rest(len(table), severity, rule, cure, file, "geometry")
+    return findings
+
+
+def _duplicate_findings(
+    same: NDArray[np.int64], row: NDArray[np.int64], file: str
+) -> list[Finding]:
+    copies = np.flatnonzero(same >= 0)
+    if copies.size == 0:
+        return []
+    pairs = [f"{row[same[each]]} = {row[each]}" for each in copies[: _NAMED_PLACES + 1].tolist()]
+    shown = ", ".join(pairs[:_NAMED_PLACES])
+    more = f", … {copies.size - _NAMED_PLACES} more" if copies.size > _NAMED_PLACES else ""
+    return [
+        Finding(
+            "warning",
+            "a road is drawn once",
+            "both kept, the cheaper counts; delete one of each pair of rows",
+            file,
+            field="geometry",
+            value=f"rows {shown}{more}",
+        )
+    ]
+
+
+def _length_findings(
+    ways: pd.DataFrame, drawn_m: NDArray[np.float64], source: str
+) -> list[Finding]:
+    """Compare stated with drawn lengths, by way."""
+    if "length_m" not in ways:
+        return []
+    stated, _ = _as_numbers(ways["length_m"])
+    row = ways["row"].to_numpy() if "row" in ways else np.arange(1, len(ways) + 1)
+    drawn_m = np.bincount(row, weights=drawn_m).astype(float)[row]  # all parts of a row
+    far = np.abs(stated - drawn_m) > _LENGTH_SHARE * np.maximum(stated, drawn_m)
+    off = np.flatnonzero(far & ~pd.Series(row).duplicated().to_numpy())
+    if off.size == 0:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"a stated length is within {_LENGTH_SHARE:.0%} of the drawn one",
+            "the drawn length is used; look at the rows",
+            source,
+            field="length_m",
+            value=_listed(
+                [
+                    f"row {row[at]}: {stated[at]:g} stated, {drawn_m[at]:.1f} drawn"
+                    for at in off[:_NAMED_PLACES].tolist()
+                ]
+                + [""] * max(off.size - _NAMED_PLACES, 0)
+            ),
+        )
+    ]
+
+
+def _left_out(built: NDArray[np.bool_], source: str) -> Finding:
+    return Finding(
+        "note",
+        "only built roads carry people",
+        f"{int((~built).sum())} roads under construction or planned were left out",
+        source,
+        field="highway",
+    )
+
+
+def _direction(
+    ways: pd.DataFrame, source: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], list[Finding]]:
+    """Give by way: vehicles only one way; that way is against the drawing; odd values."""
     if "oneway" not in ways:
         none = np.zeros(len(ways), dtype=bool)
-        return none, none
-    text = ways["oneway"].astype(str).str.strip().str.lower()
-    backward = text.isin(_ONE_WAY_BACKWARD).to_numpy()
-    return text.isin(_ONE_WAY).to_numpy() | backward, backward
+        return none, none, []
+    codes, given = pd.factorize(ways["oneway"])
+    words = [_word(word) for word in given]
+    # Geofabrik's layers say B (both), F (forward) and T (against the drawing).
+    forward, against = ({"f"}, {"t"}) if "b" in words else (_ONE_WAY, _ONE_WAY_BACKWARD)
+    backward = np.array([*(word in against for word in words), False])[codes]
+    one_way = np.array([*(word in forward for word in words), False])[codes] | backward
+    count = np.bincount(codes[codes >= 0], minlength=len(given))
+    strange = [
+        f"{word} ({number})"
+        for word, number in zip(words, count.tolist(), strict=True)
+        if word not in {*forward, *against, *_NO, "b", "双向", "reversible", "alternating"}
+    ]
+    if not strange:
+        return one_way, backward, []
+    finding = Finding(
+        "warning",
+        "oneway is yes, no or -1",
+        "taken as open both ways; correct it where it is not",
+        source,
+        field="oneway",
+        value=_listed(strange),
+    )
+    return one_way, backward, [finding]
 
 
 def _from_ways(
@@ -201,14 +641,7 @@ def _from_ways(
     """
     built = ~ways["highway"].isin(_NOT_BUILT).to_numpy()
     if not built.all():
-        note = Finding(
-            "note",
-            "only built roads carry people",
-            f"{int((~built).sum())} roads under construction or planned were left out",
-            source,
-            field="highway",
-        )
-        findings = (*findings, asdict(note))
+        findings = (*findings, asdict(_left_out(built, source)))
         kept = built[way]
         coords, key = coords[kept], key[kept]
         way = (np.cumsum(built) - 1)[way[kept]]
@@ -226,12 +659,7 @@ def _from_ways(
     same_way = way[cuts[1:]] == way[cuts[:-1]]
     first, last = cuts[:-1][same_way], cuts[1:][same_way]
 
-    target = pyproj.CRS.from_user_input(crs) if crs is not None else None
-    if target is None:
-        low, high = coords.min(axis=0), coords.max(axis=0)
-        target = metric_crs(source_crs, (low[0], low[1], high[0], high[1]))
-    transform = pyproj.Transformer.from_crs(source_crs, target, always_xy=True).transform
-    xy = np.column_stack(transform(coords[:, 0], coords[:, 1]))
+    xy, target = _in_metres(coords, source_crs, crs)
 
     # One gather for all pieces: vertices first[i] … last[i], ends shared by neighbours.
     count = last - first + 1
@@ -244,6 +672,12 @@ def _from_ways(
         np.r_[step, 0.0][gather] * (gather < last[piece]), np.cumsum(count) - count
     )
 
+    drawn_m = np.bincount(way[first], weights=length, minlength=len(ways)).astype(float)
+    findings = (
+        *findings,
+        *(asdict(finding) for finding in _length_findings(ways, drawn_m, source)),
+    )
+
     used, where, node = np.unique(vertex[cuts], return_index=True, return_inverse=True)
     node_at = np.full(len(way), -1, dtype=np.int64)
     node_at[cuts] = node
@@ -251,24 +685,45 @@ def _from_ways(
         {"node_id": vertex_ids[used], "x": xy[cuts[where], 0], "y": xy[cuts[where], 1]}
     )
 
-    one_way, backward = _direction(ways)
+    one_way, backward, odd = _direction(ways, source)
+    findings = (*findings, *(asdict(finding) for finding in odd))
     of_way = way[first]
     flip = backward[of_way]
     u, v = node_at[first], node_at[last]
     lines[flip] = shapely.reverse(lines[flip])
-    attributes = ways[[c for c in ways if c in _ROAD_COLUMNS and c not in {"oneway", "length_m"}]]
+    kept = [c for c in ways if c in _ROAD_COLUMNS and c not in {"oneway", "length_m"}]
+    attributes = ways[kept].take(of_way).reset_index(drop=True)
+    if "oneway_bicycle" in attributes and flip.any():
+        # It speaks of the way as drawn, too.
+        turned = attributes["oneway_bicycle"].replace({"yes": "-1", "-1": "yes"})
+        attributes["oneway_bicycle"] = attributes["oneway_bicycle"].where(~flip, turned)
     edges = gpd.GeoDataFrame(
         {
             "u": np.where(flip, v, u),
             "v": np.where(flip, u, v),
             "length_m": length,
             "oneway": one_way[of_way],
-            **{name: attributes[name].to_numpy()[of_way] for name in attributes},
+            **{name: attributes[name] for name in attributes},
         },
         geometry=lines,
         crs=target,
     )
     return RoadNetwork(edges, nodes, source=source, findings=findings)
+
+
+def _in_metres(
+    coords: NDArray[np.float64], source_crs: pyproj.CRS, crs: Any
+) -> tuple[NDArray[np.float64], pyproj.CRS]:
+    """Give vertices in the metric CRS that was asked for, or that fits them best."""
+    if crs is not None:
+        target = pyproj.CRS.from_user_input(crs)
+    else:
+        low, high = coords.min(axis=0), coords.max(axis=0)
+        target = metric_crs(source_crs, (low[0], low[1], high[0], high[1]))
+    if target == source_crs:
+        return coords, target
+    transform = pyproj.Transformer.from_crs(source_crs, target, always_xy=True).transform
+    return np.column_stack(transform(coords[:, 0], coords[:, 1])), target
 
 
 def _step_lengths(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pandas as pd
 import pyogrio
 
 from .errors import Finding, InputError, MissingDependencyError, MissingInputError, NoCrsError
+from .postgis import is_database_url, read_table
 from .terms import label
 
 __all__ = [
@@ -35,7 +39,7 @@ __all__ = [
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "unit_code": ("区划代码", "行政区划代码", "统计用区划代码", "代码", "村代码", "code"),
     "unit_name": ("村社区", "村名", "行政村", "社区", "村居", "所在村社区"),
-    "name": ("名称", "设施名称", "网点名称", "小区名称", "单元名称"),
+    "name": ("名称", "设施名称", "网点名称", "小区名称", "单元名称", "道路名称", "路名"),
     "township": ("乡镇", "乡镇街道", "所在乡镇", "街道", "town"),
     "township_code": ("乡镇代码",),
     "unit_kind": ("单元类型", "类型"),
@@ -65,11 +69,31 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "remarks": ("备注", "说明"),
     "demand_id": ("自然村编号", "需求点编号"),
     "data_note": ("数据说明",),
-    "highway": ("道路等级", "等级", "fclass", "class"),
-    "oneway": ("单行", "单行道"),
-    "bridge": ("桥", "桥梁"),
-    "tunnel": ("隧道",),
-    "layer": ("层",),
+    "highway": (
+        "道路等级",
+        "等级",
+        "公路等级",
+        "技术等级",
+        "行政等级",
+        "道路类型",
+        "道路类别",
+        "fclass",
+        "class",
+        "road_class",
+    ),
+    "oneway": ("单行", "单行道", "单向", "单向通行", "one_way"),
+    "oneway_bicycle": ("oneway:bicycle", "非机动车单行"),
+    "speed_kph": ("车速", "行车速度", "设计速度", "设计车速", "平均车速", "speed_kmh"),
+    "maxspeed": ("限速", "max_speed"),
+    "bridge": ("桥", "桥梁", "是否桥梁"),
+    "tunnel": ("隧道", "是否隧道"),
+    "layer": ("层", "层级"),
+    "ref": ("道路编号", "路线编号", "线路编号", "路线代码"),
+    "access": ("通行权限", "通行限制"),
+    "foot": ("行人", "行人通行"),
+    "bicycle": ("非机动车", "非机动车通行", "自行车通行"),
+    "vehicle": ("车辆", "车辆通行"),
+    "motor_vehicle": ("机动车", "机动车通行"),
     "osmid": ("osm_id",),
 }
 
@@ -145,15 +169,24 @@ def with_findings(table: gpd.GeoDataFrame, findings: Iterable[Finding]) -> gpd.G
     return table
 
 
-def read_layer(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
-    """Read one layer of a vector file, or say what is wrong with it.
+def read_layer(
+    path: Path | str,
+    *,
+    layer: str | None = None,
+    choose: Callable[[Sequence[str]], Sequence[str] | None] | None = None,
+) -> gpd.GeoDataFrame:
+    """Read one layer of a vector file or a PostGIS table, or say what is wrong with it.
 
     Parameters
     ----------
-    path : pathlib.Path
-        Any file GDAL reads, or GeoParquet.
+    path : pathlib.Path or str
+        Any file GDAL reads, GeoParquet, or the URL of a PostGIS database
+        (``postgresql://user@host/database``).
     layer : str, optional
-        Which layer; needed only where there are several.
+        Which layer, of a database which table (``"schema.table"``); needed only where there are
+        several.
+    choose : callable, optional
+        Given the names of the columns, which to read (the geometry always is); None for all.
 
     Raises
     ------
@@ -164,6 +197,27 @@ def read_layer(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
     InputError
         Where it cannot be read, holds nothing, or holds several layers and none was named.
     """
+    if is_database_url(path):
+        frame, place = read_table(str(path), layer, choose=choose)
+        cure = "with UpdateGeometrySRID"
+    else:
+        path, cure = Path(path), "where the file was made (a .prj beside a Shapefile)"
+        frame, place = _read_file(path, layer, choose), str(path)
+    if len(frame) == 0:
+        raise InputError(f"{place}: the layer is empty; give a file that holds features")
+    if frame.crs is None:
+        raise NoCrsError(
+            f"{place}: the layer does not say its coordinate reference system; set it "
+            f"{cure}, e.g. to EPSG:4490 for CGCS2000 lon/lat"
+        )
+    return frame
+
+
+def _read_file(
+    path: Path,
+    layer: str | None,
+    choose: Callable[[Sequence[str]], Sequence[str] | None] | None,
+) -> gpd.GeoDataFrame:
     if not path.exists():
         near = difflib.get_close_matches(
             path.name, [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else [], n=1
@@ -171,22 +225,23 @@ def read_layer(path: Path, *, layer: str | None = None) -> gpd.GeoDataFrame:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise MissingInputError(f"{path}: there is no such file{hint}")
     if path.suffix.lower() in {".parquet", ".geoparquet"}:
-        frame = _read_parquet(path)
-    else:
-        frame = _read_with_gdal(path, layer)
-    if len(frame) == 0:
-        raise InputError(f"{path}: the layer is empty; give a file that holds features")
-    if frame.crs is None:
-        raise NoCrsError(
-            f"{path}: the layer does not say its coordinate reference system; set it where the "
-            "file was made (a .prj beside a Shapefile), e.g. to EPSG:4490 for CGCS2000 lon/lat"
-        )
-    return frame
+        return _read_parquet(path, choose)
+    return _read_with_gdal(path, layer, choose)
 
 
-def _read_parquet(path: Path) -> gpd.GeoDataFrame:
+def _read_parquet(
+    path: Path, choose: Callable[[Sequence[str]], Sequence[str] | None] | None
+) -> gpd.GeoDataFrame:
     try:
-        return gpd.read_parquet(path)
+        parquet = import_module("pyarrow.parquet")  # an optional dependency
+        wanted = None
+        if choose is not None:
+            schema = parquet.read_schema(path)
+            about = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+            geometry = about.get("primary_column", "geometry")
+            chosen = choose([name for name in schema.names if name != geometry])
+            wanted = None if chosen is None else [*chosen, geometry]
+        return gpd.read_parquet(path, columns=wanted)
     except ImportError as fault:
         raise MissingDependencyError(
             "reading GeoParquet needs pyarrow: pip install 'facility-coverage[parquet]'"
@@ -195,19 +250,34 @@ def _read_parquet(path: Path) -> gpd.GeoDataFrame:
         raise InputError(f"{path}: cannot be read as GeoParquet ({fault})") from None
 
 
-def _read_with_gdal(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+def _read_with_gdal(
+    path: Path,
+    layer: str | None,
+    choose: Callable[[Sequence[str]], Sequence[str] | None] | None,
+) -> gpd.GeoDataFrame:
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-        spatial = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        found = pyogrio.list_layers(path)
     except pyogrio.errors.DataSourceError as fault:
         raise InputError(f"{path}: cannot be read as a vector file ({fault})") from None
+    layers = [str(name) for name, _ in found]
+    spatial = [str(name) for name, kind in found if kind is not None]
     if layer is not None and layer not in layers:
         raise MissingInputError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
     if layer is None and len(spatial) > 1:
         raise InputError(f"{path}: holds the layers {', '.join(spatial)}; say which with layer=…")
     if not spatial:
         raise InputError(f"{path}: holds no layer with geometries")
-    frame = pyogrio.read_dataframe(path, layer=layer or spatial[0])
+    layer = layer or spatial[0]
+    wanted = None
+    if choose is not None:
+        wanted = choose([str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]])
+    frame = pyogrio.read_dataframe(
+        path,
+        layer=layer,
+        columns=None if wanted is None else list(wanted),
+        # A third of the time, where pyarrow is installed.
+        use_arrow=choose is not None and find_spec("pyarrow") is not None,
+    )
     if not isinstance(frame, gpd.GeoDataFrame):
         raise InputError(f"{path}: layer {layer!r} has no geometries")
     return frame
