@@ -36,8 +36,8 @@ from rich.table import Table
 from shapely.ops import substring
 
 import facility_coverage as fc
-from facility_coverage.network import ModeNetwork, Snaps, snap
-from facility_coverage.travel import Nearest, SiteSearch
+from facility_coverage.search import Nearest, SiteSearch, Trips
+from facility_coverage.snapping import Snaps, snap
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -51,7 +51,7 @@ MINUTES = 15.0
 DRIVE_M, WALK_M = 7500.0, 1000.0
 ROAD_WIDTH_M = 50.0
 LEAST_OVERLAP, LEAST_RECALL = 0.995, 0.96
-SMALL, LARGE = 50_000, 1_000_000  # up to here peers are asked everything; from here only memory
+SMALL, LARGE_FROM = 50_000, 250_000  # up to here slow peers are asked for all twelve kinds
 
 # What the library promises, and at which size: (bound, "most" or "least", size).
 TARGETS: Mapping[str, tuple[float, str, str]] = {
@@ -234,7 +234,7 @@ class Case:
 class Prepared(NamedTuple):
     """The library's side of the twelve kinds: a compiled network and points joined to it."""
 
-    net: ModeNetwork
+    trips: Trips
     homes: Snaps
     sites: Snaps
     site_kind: Integers
@@ -248,7 +248,7 @@ def prepare_ours(case: Case, mode: fc.Mode) -> Prepared:
 def join_points(case: Case, roads: fc.RoadNetwork, mode: fc.Mode) -> Prepared:
     """Join homes and facilities to a network."""
     return Prepared(
-        roads.for_mode(mode),
+        Trips(roads.for_mode(mode), LEG_DETOUR),
         snap(case.homes, roads, mode),
         snap(case.sites, roads, mode),
         case.asked.site_kind,
@@ -258,14 +258,9 @@ def join_points(case: Case, roads: fc.RoadNetwork, mode: fc.Mode) -> Prepared:
 def nearest_ours(ready: Prepared, limit_minutes: float = np.inf) -> list[Nearest]:
     """Answer twelve kinds for all homes: minutes door to door, which facility, or why none."""
     return [
-        SiteSearch(
-            ready.net,
-            ready.sites,
-            ready.site_kind == kind,
-            LEG_DETOUR,
-            "to_facility",
-            limit_minutes,
-        ).nearest(ready.homes)
+        SiteSearch(ready.trips, ready.sites, ready.site_kind == kind, limit_minutes).nearest(
+            ready.homes
+        )
         for kind in range(networks.KINDS)
     ]
 
@@ -682,6 +677,74 @@ def reopen_rows(case: Case) -> Iterator[Row]:
     )
 
 
+# ---------------------------------------------------------------- reach of each facility
+
+
+def reach_rows(case: Case) -> Iterator[Row]:
+    """Find what reaches each of many facilities in a quarter of an hour's drive."""
+    facilities = _corners(case.streets, max(20, min(500, case.nodes // 60)))
+
+    def ours(roads: fc.RoadNetwork) -> fc.Reach:
+        return fc.reach(facilities.geometry, roads, minutes=MINUTES, mode=DRIVE)
+
+    question = f"{len(facilities)} facilities, 15-minute drive"
+    found = ours(_compiled(case, DRIVE))
+    graph = networks.multidigraph(case.streets).reverse()
+    few = facilities["node"].tolist()[:20]
+    for number, part in enumerate(peers.ego_graphs(graph, few[:5], DRIVE_M)):
+        reached = np.sort(found.node[found.node_facility == number])
+        compare(f"junctions reaching facility {number}", reached, sorted(part.nodes), 0)
+    times = interleaved(
+        {
+            "ours": Contender(lambda: _compiled(case, DRIVE), ours),
+            "theirs": Contender(lambda: graph, lambda g: peers.ego_graphs(g, few, DRIVE_M)),
+        },
+        runs=case.runs,
+        budget_s=case.budget_s,
+    )
+    yield case.row(
+        "reach",
+        "ratio_reach_ego",
+        f"{question}: nx.ego_graph ÷ ours",
+        times,
+        scale=len(facilities) / len(few),
+        note=f"{found.node.size / len(facilities):,.0f} junctions each; "
+        f"ego_graph timed for {len(few)}, scaled; ours with edges cut at the limit",
+    )
+    if case.nodes < LARGE_FROM:
+        return
+    small = networks.planar(30_000)
+    there = _corners(small, len(facilities)).geometry
+    less = fc.reach(there, networks.road_network(small), minutes=MINUTES, mode=DRIVE).node.size
+    times = interleaved(
+        {
+            "ours": Contender(lambda: _compiled(case, DRIVE), ours),
+            "theirs": Contender(
+                lambda: _compiled(replace(case, streets=small), DRIVE),
+                lambda roads: fc.reach(there, roads, minutes=MINUTES, mode=DRIVE),
+            ),
+        },
+        runs=case.runs,
+        budget_s=case.budget_s,
+    )
+    yield case.row(
+        "reach",
+        "ratio_reach_scale",
+        f"{question}: time for each junction reached, this network ÷ one of 30,000",
+        times,
+        inverse=True,
+        scale=found.node.size / less,
+        note="the seconds at 30,000 are for as many junctions as are reached here",
+    )
+
+
+def _corners(streets: networks.Streets, count: int) -> gpd.GeoDataFrame:
+    """Place facilities at random junctions (column `node`)."""
+    node = np.random.default_rng(networks.SEED + 3).integers(len(streets.nodes), size=count)
+    xy = streets.nodes[["x", "y"]].to_numpy()[node]
+    return gpd.GeoDataFrame({"node": node}, geometry=shapely.points(xy), crs=streets.edges.crs)
+
+
 # ---------------------------------------------------------------- polygons around one facility
 
 
@@ -834,7 +897,10 @@ def memory_child(arrays: str, saved: str, step: str) -> None:
         roads.save(saved)
         return
     ready = Prepared(
-        roads.for_mode(mode), snap(homes, roads, mode), snap(sites, roads, mode), kinds
+        Trips(roads.for_mode(mode), LEG_DETOUR),
+        snap(homes, roads, mode),
+        snap(sites, roads, mode),
+        kinds,
     )
     checksum = sum(float(np.nansum(found.minutes)) for found in nearest_ours(ready))
     print(
@@ -947,6 +1013,7 @@ GROUPS: Mapping[str, Callable[[Case], Iterator[Row]]] = {
     "cold": cold_rows,
     "snap": snap_rows,
     "read": read_rows,
+    "reach": reach_rows,
     "polygons": polygon_rows,
     "reopen": reopen_rows,
 }
@@ -983,7 +1050,7 @@ def met(row: Row, about: Mapping[str, Any]) -> bool | None:
         return None
     bound, sense, size = TARGETS[row.key]
     nodes = about["nodes"]
-    kind = "large" if nodes >= 250_000 else "small" if nodes >= 25_000 else about.get("name")
+    kind = "large" if nodes >= LARGE_FROM else "small" if nodes >= 25_000 else about.get("name")
     judged = size in {"", kind} and kind in {"small", "large", "Helsinki"}
     if not judged and size != "always":
         return None

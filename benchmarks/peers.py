@@ -7,6 +7,7 @@ search, except `whole_line`, which is the library's own side of the longest comp
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -172,6 +173,7 @@ def cityseer_structure(streets: networks.Streets, live: Integers) -> tuple[gpd.G
     import networkx as nx  # noqa: PLC0415
     from cityseer.tools import io  # noqa: PLC0415
 
+    logging.disable(logging.INFO)  # importing cityseer makes every library report its steps
     asked = set(live.tolist())
     graph = nx.MultiGraph(crs=streets.edges.crs)
     graph.add_nodes_from(
