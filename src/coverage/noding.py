@@ -552,7 +552,7 @@ def _join_loose_ends(
     table = pd.concat(options, ignore_index=True)
     table = table[~_is_stub(table, drawing, key, tolerance_m, scale)]
     table = table.sort_values(["end", "to_line", "gap_m", "x", "y", "other"])
-    table = table.drop_duplicates("end")
+    ranked, table = table, table.drop_duplicates("end")
     if len(table) == 0:
         return nothing
     # Of two loose ends that would each be drawn to the other, one is.
@@ -573,15 +573,21 @@ def _join_loose_ends(
         }
     )
     place = table[["x", "y"]].to_numpy()
-    grown, before = table["end"].to_numpy(), table["before"].to_numpy()
-    split = (before >= 0) & ~table.duplicated(["before", "x", "y"]).to_numpy()
+    grown = table["end"].to_numpy()
+    # Where lines run on top of each other, all that pass the place get it.
+    rounding = 16 * float(np.spacing(np.abs(coords).max()))
+    passing = ranked[ranked["before"] >= 0].merge(table[["end", "x", "y"]], on="end")
+    passing = passing[
+        (abs(passing["x_x"] - passing["x_y"]) <= rounding)
+        & (abs(passing["y_x"] - passing["y_y"]) <= rounding)
+    ].drop_duplicates(["before", "x_y", "y_y"])
     joined = _insert(
         drawing,
-        np.r_[np.where(np.isin(grown, start), grown, grown + 1), before[split]],
-        np.r_[line[grown], table["other"].to_numpy()[split]],
-        np.r_[np.zeros(grown.size), table["along"].to_numpy()[split]],
-        np.concatenate([place, place[split]]),
-        np.repeat([True, False], [grown.size, int(split.sum())]),
+        np.r_[np.where(np.isin(grown, start), grown, grown + 1), passing["before"].to_numpy()],
+        np.r_[line[grown], passing["other"].to_numpy()],
+        np.r_[np.zeros(grown.size), passing["along"].to_numpy()],
+        np.concatenate([place, passing[["x_y", "y_y"]].to_numpy()]),
+        np.repeat([True, False], [grown.size, len(passing)]),
     )
     return joined, joins
 

@@ -196,8 +196,9 @@ def _read_lines(
     mapped = dict(columns or {})
 
     def choose(names: Sequence[str]) -> Sequence[str] | None:
-        wanted = [n for n in names if canonical_name(n) in _ROAD_COLUMNS or n in mapped.values()]
-        classed = "highway" in mapped or any(canonical_name(n) == "highway" for n in wanted)
+        meant = {n: n if n in _ROAD_COLUMNS else canonical_name(n) for n in names}
+        wanted = [n for n in names if meant[n] in _ROAD_COLUMNS or n in mapped.values()]
+        classed = "highway" in mapped or "highway" in meant.values()
         # With names that do not fit, everything is read, so that the message can name it.
         return wanted if classed and set(mapped.values()) <= set(names) else None
 
@@ -206,6 +207,8 @@ def _read_lines(
     else:
         place, file = str(source), Path(source).name
     read = read_layer(source, layer=layer, choose=choose)
+    if read.geometry.name != "geometry":
+        read = read.rename_geometry("geometry")
     lines = rename_columns(read, columns, known=_ROAD_COLUMNS, file=file)
     shapes = np.asarray(lines.geometry.array)
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
