@@ -36,7 +36,7 @@ from rich.table import Table
 from shapely.ops import substring
 
 import facility_coverage as fc
-from facility_coverage.search import Nearest, SiteSearch, Trips
+from facility_coverage.search import Nearest, SiteBatch, SiteSearch, Trips, site_searches
 from facility_coverage.snapping import Snaps, snap
 
 Floats = NDArray[np.float64]
@@ -687,6 +687,11 @@ def reach_rows(case: Case) -> Iterator[Row]:
     def ours(roads: fc.RoadNetwork) -> fc.Reach:
         return fc.reach(facilities.geometry, roads, minutes=MINUTES, mode=DRIVE)
 
+    def searches(roads: fc.RoadNetwork) -> list[SiteBatch]:
+        sites = snap(np.asarray(facilities.geometry.array), roads, DRIVE)
+        trips = Trips(roads.for_mode(DRIVE), LEG_DETOUR)
+        return list(site_searches(trips, sites, limit_minutes=MINUTES))
+
     question = f"{len(facilities)} facilities, 15-minute drive"
     found = ours(_compiled(case, DRIVE))
     graph = networks.multidigraph(case.streets).reverse()
@@ -697,10 +702,19 @@ def reach_rows(case: Case) -> Iterator[Row]:
     times = interleaved(
         {
             "ours": Contender(lambda: _compiled(case, DRIVE), ours),
+            "searches": Contender(lambda: _compiled(case, DRIVE), searches),
             "theirs": Contender(lambda: graph, lambda g: peers.ego_graphs(g, few, DRIVE_M)),
         },
         runs=case.runs,
         budget_s=case.budget_s,
+    )
+    yield case.row(
+        "reach",
+        "ratio_reach_search_ego",
+        f"{question}: nx.ego_graph ÷ our searches alone (junctions and minutes)",
+        times,
+        names=("searches", "theirs"),
+        scale=len(facilities) / len(few),
     )
     yield case.row(
         "reach",

@@ -137,19 +137,49 @@ def test_missing_peers_are_named(modules, streets, monkeypatch):
     assert engine.machine()["packages"]["pandana"] == engine.NOT_INSTALLED
 
 
-def test_the_command_prints_a_table_and_writes_json(modules, tmp_path):
-    engine = modules[0]
-    out = tmp_path / "engine.json"
+def run_engine(out, *options):
+    """Run the command at a tiny size and give what it printed and wrote."""
     command = [sys.executable, str(BENCHMARKS / "engine.py"), "--nodes", "400", "--runs", "1"]
     done = subprocess.run(
-        [*command, "--json", str(out)], check=False, capture_output=True, text=True
+        [*command, *options, "--json", str(out)], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "bare SciPy" in done.stdout
-    figures = json.loads(out.read_text("utf-8"))
-    for key in engine.TARGETS.keys() - {"line_seconds", "ratio_reach_scale"}:
+    return done.stdout, json.loads(out.read_text("utf-8"))
+
+
+def test_the_command_prints_a_table_and_writes_json(modules, tmp_path):
+    engine, networks, _ = modules
+    groups = ["nearest", "cold", "snap", "read", "reach"]
+    printed, figures = run_engine(tmp_path / "engine.json", "--only", *groups)
+    assert "bare SciPy" in printed
+    for key in (
+        "ratio_scipy",
+        "ratio_networkx",
+        "ratio_pandana",
+        "ratio_pandana_precomputed",
+        "ratio_cityseer",
+        "ratio_cold",
+        "ratio_snap_osmnx",
+        "ratio_read_osmnx",
+        "ratio_reach_ego",
+    ):
         value = figures[key]
         assert value == engine.NOT_INSTALLED or value > 0, key
+    assert {row["group"] for row in figures["rows"]} == set(groups)
+    assert all(row["met"] is None for row in figures["rows"])  # nothing is promised at this size
     assert figures["machine"]["cores"] >= 1
-    assert figures["network"]["seed"] == modules[1].SEED
     assert figures["machine"]["packages"]["scipy"]
+    assert figures["network"]["seed"] == networks.SEED
+
+
+@pytest.mark.xfail(reason="roads are not saved yet, nor are reached roads drawn", strict=True)
+@pytest.mark.parametrize(
+    ("group", "key"),
+    [
+        ("polygons", "ratio_roads_polygon"),
+        ("reopen", "reopen_seconds"),
+        ("memory", "peak_memory_mb"),
+    ],
+)
+def test_the_command_runs_what_is_to_come(group, key, tmp_path):
+    assert run_engine(tmp_path / "engine.json", "--only", group)[1][key] > 0
