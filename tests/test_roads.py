@@ -75,9 +75,13 @@ def test_crossings_meet_at_grade_only(tmp_path, columns, edges):
     met = findings(network, "cross or touch at grade")
     apart = findings(network, "cross without meeting")
     assert (len(met), len(apart)) == {4: (1, 0), 2: (0, 1), 1: (0, 0)}[edges]
-    for finding in met + apart:
+    for finding in met:
         rows = {str(finding["row"]), finding["value"].split(" at ")[0].removeprefix("row ")}
         assert rows == {"1", "2"}
+    for finding in apart:
+        assert finding["value"].startswith(("rows 1 and 2 at", "rows 2 and 1 at"))
+        assert finding["cure"].startswith("1 places kept apart")
+    for finding in met + apart:
         assert finding["value"].endswith("at (39500050.000, 4530000.000)")
 
 
@@ -104,6 +108,28 @@ def test_a_bridge_meets_roads_at_its_ends(tmp_path):
     assert pieces(network) == 3
     assert len(network) == 6
     assert pieces(fc.read_roads(path, crossings="keep")) == 2  # the shared vertex is a join there
+
+
+def test_a_bridge_that_ends_beside_no_vertex_is_named_and_left(tmp_path):
+    lines = [[(0, 0), (100, 0)], [(50, 0), (50, 60)]]
+    network = fc.read_roads(layer(tmp_path, lines, bridge=["no", "yes"]))
+    assert len(network) == 2
+    (apart,) = findings(network, "cross without meeting")
+    assert apart["value"].startswith("rows 2 and 1 at")
+    assert not findings(network, "at grade")
+
+
+def test_motorways_are_met_by_ends_only(tmp_path):
+    lines = [
+        [(0, 0), (300, 0)],
+        [(100, 0), (100, 60)],  # a toll gate's road
+        [(200, -60), (200, 0), (200, 60)],  # a village road with a vertex under the motorway
+    ]
+    path = layer(tmp_path, lines, highway=["motorway", "县道", "村道"])
+    network = fc.read_roads(path)
+    assert (len(network), pieces(network)) == (4, 2)
+    (apart,) = findings(network, "cross without meeting")
+    assert apart["value"] == "rows 3 and 1 at (39500200.000, 4530000.000)"
 
 
 def test_gaps_are_closed_within_the_tolerance(tmp_path):
@@ -351,6 +377,15 @@ def test_stated_lengths_are_compared(tmp_path):
     path = layer(tmp_path, CROSS, length_m=[100.0, 300.0])
     (off,) = findings(fc.read_roads(path), "stated length")
     assert off["value"] == "row 2: 300 stated, 100.0 drawn"
+    parts = shapely.MultiLineString([[(0, 0), (100, 0)], [(0, 9), (100, 9)]])
+    frame = gpd.GeoDataFrame(
+        {"highway": ["service"] * 2, "length_m": [200.0, 100.0]},
+        geometry=[parts, shapely.transform(parts, lambda xy: xy + 500)],
+        crs=GAUSS_KRUGER,
+    )
+    frame.to_file(tmp_path / "parts.gpkg")
+    (off,) = findings(fc.read_roads(tmp_path / "parts.gpkg"), "stated length")
+    assert off["value"] == "row 2: 100 stated, 200.0 drawn"
 
 
 @pytest.mark.parametrize("name", ["a.shp", "a.geojson", "a.parquet"])

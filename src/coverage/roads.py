@@ -238,7 +238,7 @@ def _read_lines(
                 )
             ],
         )
-    lines = lines[[c for c in lines if c in _ROAD_COLUMNS or c == "geometry"]].copy()
+    lines = lines[[*(c for c in _ROAD_COLUMNS if c in lines), "geometry"]].copy()
     lines["row"] = np.arange(1, len(lines) + 1)
     findings = _at_rows(empty, file, "a road needs a line", "left out")
     if empty.any():
@@ -498,12 +498,6 @@ def _noding_findings(
             "a loose end within snap_tolerance_m of another road meets it",
             "drawn on to it; look whether the road really goes on",
         ),
-        (
-            "note",
-            noded.apart,
-            "roads of different level, and motorways with others, cross without meeting",
-            "kept apart; where they do meet, correct bridge, tunnel or layer",
-        ),
     ):
         for place in table.head(_NAMED_PLACES).itertuples():
             value = f"row {row[place.other]} at ({place.x:.{digits}f}, {place.y:.{digits}f})"
@@ -521,6 +515,24 @@ def _noding_findings(
                 )
             )
         findings += _rest(len(table), severity, rule, cure, file, "geometry")
+    if len(noded.apart):
+        # Nothing was changed there: one finding that shows where to look.
+        places = [
+            f"rows {row[place.line]} and {row[place.other]} "
+            f"at ({place.x:.{digits}f}, {place.y:.{digits}f})"
+            for place in noded.apart.head(_NAMED_PLACES).itertuples()
+        ]
+        findings.append(
+            Finding(
+                "note",
+                "roads of different level, and motorways with others, cross without meeting",
+                f"{len(noded.apart)} places kept apart; where they do meet, correct bridge, tunnel "
+                "or layer",
+                file,
+                field="geometry",
+                value=_listed(places + [""] * (len(noded.apart) - len(places))),
+            )
+        )
     return findings
 
 
