@@ -60,22 +60,40 @@ def split_graph(edges, minutes, one_way, snaps):
     return graph
 
 
+OPEN = {"yes", "designated", "permissive", "destination", "customers", "public"}
+SHUT = {"no", "private", "agricultural", "forestry", "delivery", "military", "emergency"}
+
+
+def may_use(row, mode):
+    """Tell whether a mode may use an edge: the most particular key that is stated decides."""
+    if row["highway"] in {"construction", "proposed"}:
+        return False
+    for key in mode.access_keys:
+        if row.get(key) in OPEN:
+            return True
+        if row.get(key) in SHUT:
+            return False
+    return row["highway"] not in mode.closed_to
+
+
+def one_way_for(row, mode):
+    """Tell whether an edge is one-way for a mode."""
+    lifted = any(row.get(key) == "no" for key in mode.one_way_keys)
+    return row["oneway"] and mode.obeys_one_way and not lifted
+
+
 def nearest_minutes(roads, mode, homes, sites, *, limit_m=500.0, to_facility=True):
     """Give every home's minutes to its nearest site, NaN where there is none."""
     edges = roads.edges
-    speed = np.array(
-        [
-            0.0 if name in mode.closed_to else mode.speeds_kph.get(name, mode.speed_kph)
-            for name in edges["highway"]
-        ]
-    )
+    rows = edges.drop(columns="geometry").to_dict("records")
+    speed = [mode.speeds_kph.get(row["highway"], mode.speed_kph) for row in rows]
     minutes = np.array(
         [
-            length / 1000 / kph * 60 if kph > 0 else math.inf
-            for length, kph in zip(edges["length_m"], speed, strict=True)
+            row["length_m"] / 1000 / kph * 60 if may_use(row, mode) else math.inf
+            for row, kph in zip(rows, speed, strict=True)
         ]
     )
-    one_way = edges["oneway"].to_numpy(bool) & mode.obeys_one_way
+    one_way = np.array([one_way_for(row, mode) for row in rows])
     snaps = join([*homes, *sites], edges, minutes, one_way, limit_m)
     graph = split_graph(edges, minutes, one_way, snaps)
     if to_facility:

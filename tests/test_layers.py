@@ -10,11 +10,12 @@ import facility_coverage
 SOURCE = Path(facility_coverage.__file__).parent
 LAYERS = [
     {"errors"},
-    {"terms", "tomlfile", "files", "modes", "datums"},
+    {"terms", "tomlfile", "files", "modes", "datums", "linework", "noding", "postgis"},
     {"schema", "standards", "graphs"},
     {"network", "osm", "sample", "units", "facilities"},
-    {"roads", "demand"},
-    {"travel", "verdicts"},
+    {"snapping", "roads", "conditions"},
+    {"demand", "search"},
+    {"travel", "journeys", "verdicts"},
     {"isochrones", "ledger", "rates"},
     {"assessment"},
     {"projects"},

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import facility_coverage as fc
-from facility_coverage.network import snap
+from facility_coverage.snapping import snap
 
 from .split_graph import nearest_minutes
 

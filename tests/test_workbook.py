@@ -59,7 +59,8 @@ def test_projects_and_gaps_are_complete(book, report, projects):
     assert sum(row["列入2025年任务"] == "是" for row in pool) == projects["in_quota"].sum()
     assert len(rows(book["缺口清单"])) == len(report.gaps)
     assert len(rows(book["单元明细"])) == len(report.verdicts)
-    assert rows(book["设施台账核对"])[0]["规则"] == "读取时未发现异常。"
+    # The ledgers are clean; what there is to say is of the roads: where bridges pass over.
+    assert {row["文件"] for row in rows(book["设施台账核对"])} <= {"luanping_roads.gpkg"}
     # Counts no one knows are dashes, never 0.
     unknown = [row["缺口面积（㎡）"] for row in pool if row["建设性质"] == "核实数据"]
     assert set(unknown) == {"—"}

@@ -8,12 +8,14 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from .assessment import CoverageReport, assess
+from .conditions import add_elevation, close_roads
 from .county import County, read_county, run_county
 from .datums import to_wgs84
 from .demand import read_demand, spread_demand
 from .errors import CoverageError, Finding, InputError
 from .facilities import read_facilities
 from .isochrones import isochrones
+from .journeys import Reach, Route, cost_matrix, nearest, nearest_facility, reach, route
 from .maps import coverage_map
 from .modes import MODES, Mode
 from .network import RoadNetwork
@@ -21,9 +23,10 @@ from .projects import project_summary, propose_projects
 from .roads import read_roads
 from .sample import SampleCounty, sample_county
 from .schema import IntakeReport, intake_report
+from .snapping import join_points
 from .standards import Alternative, Indicator, Plan, Standard, load_plan
 from .terms import label
-from .travel import TravelTimes, nearest_facility, travel_times
+from .travel import TravelTimes, travel_times
 from .units import read_units
 from .workbook import write_workbook
 
@@ -39,24 +42,33 @@ __all__ = [
     "IntakeReport",
     "Mode",
     "Plan",
+    "Reach",
     "RoadNetwork",
+    "Route",
     "SampleCounty",
     "Standard",
     "TravelTimes",
+    "add_elevation",
     "assess",
+    "close_roads",
+    "cost_matrix",
     "coverage_map",
     "intake_report",
     "isochrones",
+    "join_points",
     "label",
     "load_plan",
+    "nearest",
     "nearest_facility",
     "project_summary",
     "propose_projects",
+    "reach",
     "read_county",
     "read_demand",
     "read_facilities",
     "read_roads",
     "read_units",
+    "route",
     "run_county",
     "sample_county",
     "spread_demand",

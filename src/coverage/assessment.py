@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from .ledger import ledger_verdicts
 from .network import RoadNetwork
 from .rates import indicator_table, rate_table
+from .search import Nearest
 from .standards import Plan, Standard
 from .terms import label
-from .travel import Nearest, Pool, TravelTimes, pools_of
+from .travel import Pool, TravelTimes, pools_of
 from .verdicts import ROUNDING, STATES, Weights
 
 __all__ = ["CoverageReport", "assess"]

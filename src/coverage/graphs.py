@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
+from operator import itemgetter, methodcaller
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -10,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyproj
 import shapely
+from numpy.typing import NDArray
 
 from .errors import NetworkError, NoCrsError
 
@@ -18,7 +22,25 @@ if TYPE_CHECKING:
 
 __all__ = ["build_graph", "metric_crs", "network_parts"]
 
-_KEPT = ("osmid", "name", "ref", "bridge", "tunnel", "layer", "maxspeed", "surface")
+_KEPT = (
+    "osmid",
+    "name",
+    "ref",
+    "bridge",
+    "tunnel",
+    "layer",
+    "maxspeed",
+    "surface",
+    "access",
+    "foot",
+    "bicycle",
+    "vehicle",
+    "motor_vehicle",
+    "oneway_bicycle",
+    "speed_kph",
+)
+# What OpenStreetMap spells otherwise.
+_OSM_NAMES = {"oneway_bicycle": "oneway:bicycle"}
 
 
 def metric_crs(crs: pyproj.CRS, bounds: tuple[float, float, float, float]) -> pyproj.CRS:
@@ -33,8 +55,11 @@ def metric_crs(crs: pyproj.CRS, bounds: tuple[float, float, float, float]) -> py
     """
     if crs.is_projected and crs.axis_info[0].unit_conversion_factor == 1.0:
         return crs
-    box = gpd.GeoSeries([shapely.box(*bounds)], crs=crs)
-    return box.estimate_utm_crs()
+    minx, miny, maxx, maxy = bounds
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
+    longitude, latitude = to_degrees((minx + maxx) / 2, (miny + maxy) / 2)
+    zone = int((longitude + 180) // 6) % 60 + 1
+    return pyproj.CRS.from_epsg((32600 if latitude >= 0 else 32700) + zone)
 
 
 def network_parts(
@@ -45,21 +70,19 @@ def network_parts(
         raise NoCrsError(
             "the graph has no CRS: set graph.graph['crs'], e.g. to 'epsg:4326' for lon/lat"
         )
-    if graph.number_of_edges() == 0:
+    if not any(graph.adj.values()):
         raise NetworkError("the graph has no edge")
     source_crs = pyproj.CRS.from_user_input(graph.graph["crs"])
-    node_ids = list(graph.nodes)
+    node_ids = list(graph)
     try:
-        x = np.array([data["x"] for _, data in graph.nodes(data=True)], dtype=float)
-        y = np.array([data["y"] for _, data in graph.nodes(data=True)], dtype=float)
+        x, y = (np.array([xy[at] for _, xy in graph.nodes(data=True)], float) for at in "xy")
     except KeyError as fault:
         raise NetworkError(f"a node of the graph has no {fault}; nodes need x and y") from None
     target = pyproj.CRS.from_user_input(crs) if crs is not None else None
     target = target or metric_crs(source_crs, (x.min(), y.min(), x.max(), y.max()))
     transform = pyproj.Transformer.from_crs(source_crs, target, always_xy=True).transform
 
-    directed = _directed_edges(graph, {node: i for i, node in enumerate(node_ids)})
-    streets = _pair_directions(directed)
+    streets = _streets(graph, {node: i for i, node in enumerate(node_ids)})
     node_x, node_y = transform(x, y)
     geometry = _lines(streets, np.column_stack([node_x, node_y]), transform)
     edges = gpd.GeoDataFrame(streets.drop(columns="geometry"), geometry=geometry, crs=target)
@@ -67,60 +90,122 @@ def network_parts(
     return edges, nodes
 
 
-def _directed_edges(graph: nx.MultiDiGraph, position: dict[Any, int]) -> pd.DataFrame:
-    rows = []
-    for tail, head, key, data in graph.edges(keys=True, data=True):
-        if "length" not in data:
-            raise NetworkError(
-                f"edge ({tail}, {head}, {key}) has no length; osmnx.distance.add_edge_lengths "
-                "adds it"
-            )
-        highway = data.get("highway")
-        rows.append(
-            (
-                position[tail],
-                position[head],
-                float(data["length"]),
-                # OSMnx lists the classes of merged ways: the first is the one it begins with.
-                highway[0] if isinstance(highway, list) else highway,
-                bool(data.get("reversed", False) is True),
-                data.get("geometry"),
-                *(_plain(data.get(name)) for name in _KEPT),
-            )
+def _streets(graph: nx.MultiDiGraph, position: dict[Any, int]) -> pd.DataFrame:
+    """Give one row a street: its two directions are one, a lone direction is one-way."""
+    # Tens of thousands of small dicts: everything here is a loop in C.
+    neighbours = [heads for _, heads in graph.adjacency()]
+    parallel = [keyed for heads in neighbours for keyed in heads.values()]
+    edges = list(chain.from_iterable(map(dict.values, parallel)))
+    count = np.fromiter(map(len, parallel), dtype=np.int64, count=len(parallel))
+    heads = map(position.__getitem__, chain.from_iterable(neighbours))
+    head = np.repeat(np.fromiter(heads, dtype=np.int64, count=len(parallel)), count)
+    degree = np.fromiter(map(len, neighbours), dtype=np.int64, count=len(neighbours))
+    tail = np.repeat(np.repeat(np.arange(len(neighbours)), degree), count)
+    present = Counter(chain.from_iterable(edges))
+    length = _lengths(graph, edges)
+    osmid = _column(edges, "osmid", present)
+    against = np.fromiter(
+        (value is True for value in _column(edges, "reversed", present)), bool, count=len(edges)
+    )
+    back = (tail > head) | ((tail == head) & against)
+    kept, one_way = _paired(tail, head, length, pd.factorize(osmid)[0], back)
+
+    columns: dict[str, Any] = {
+        "u": tail[kept],
+        "v": head[kept],
+        "length_m": length[kept],
+        "highway": _column(edges, "highway", present, first_of_list=True)[kept],
+        "geometry": _column(edges, "geometry", present)[kept],
+        "osmid": osmid[kept],
+        "oneway": one_way,
+    }
+    for name in _KEPT[1:]:
+        stored = _OSM_NAMES.get(name, name)
+        if present[stored]:
+            columns[name] = _column(edges, stored, present)[kept]
+    if "speed_kph" in columns:
+        columns["speed_kph"] = pd.to_numeric(columns["speed_kph"], errors="coerce").astype(float)
+    return pd.DataFrame(columns)
+
+
+def _column(
+    edges: list[dict[str, Any]], name: str, present: Counter[str], *, first_of_list: bool = False
+) -> NDArray[np.object_]:
+    """Give one attribute of all edges, None where an edge lacks it.
+
+    OSMnx lists the values of merged ways: they are joined to one text, or the first is taken (the
+    class the street begins with).
+    """
+    get = itemgetter(name) if present[name] == len(edges) else methodcaller("get", name)
+    values = list(map(get, edges))
+    if list in set(map(type, values)):
+        values = [
+            value
+            if not isinstance(value, list)
+            else value[0]
+            if first_of_list
+            else "; ".join(map(str, value))
+            for value in values
+        ]
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def _lengths(graph: nx.MultiDiGraph, edges: list[dict[str, Any]]) -> NDArray[np.float64]:
+    try:
+        return np.array([edge["length"] for edge in edges], dtype=float)
+    except KeyError:
+        lacking = next(
+            ends for *ends, data in graph.edges(keys=True, data=True) if "length" not in data
         )
-    columns = ["u", "v", "length_m", "highway", "reversed", "geometry", *_KEPT]
-    return pd.DataFrame(rows, columns=columns)
+        raise NetworkError(
+            f"edge ({', '.join(map(str, lacking))}) has no length; "
+            "osmnx.distance.add_edge_lengths adds it"
+        ) from None
 
 
-def _plain(value: Any) -> Any:
-    return "; ".join(map(str, value)) if isinstance(value, list) else value
+def _paired(
+    tail: NDArray[np.int64],
+    head: NDArray[np.int64],
+    length: NDArray[np.float64],
+    osmid: NDArray[np.int64],
+    back: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Give the directed edges that stand for a street each, and which streets are one-way.
 
-
-def _pair_directions(directed: pd.DataFrame) -> pd.DataFrame:
-    """Make one row of the two directions of a two-way street; a lone direction is one-way."""
-    low, high = directed[["u", "v"]].min(axis=1), directed[["u", "v"]].max(axis=1)
-    loops = directed["u"] == directed["v"]
-    backward = (directed["u"] > directed["v"]) | (loops & directed["reversed"])
-    key = [low, high, directed["osmid"].astype(str), directed["length_m"].round(2)]
-    turn = directed.groupby([*key, backward.rename("back")], sort=False).cumcount()
-    street = directed.groupby([*key, turn], sort=False, dropna=False).ngroup()
-    size = street.map(street.value_counts())
-    kept = directed.assign(oneway=size == 1, _street=street, _back=backward)
-    kept = kept.sort_values(["_street", "_back"], kind="stable").drop_duplicates("_street")
-    kept = kept.sort_index()
-    return kept.drop(columns=["_street", "_back", "reversed"]).reset_index(drop=True)
+    Two edges are one street where they join the same nodes, one there and one back, with the same
+    OSM id and length (in centimetres).
+    """
+    low, high = np.minimum(tail, head), np.maximum(tail, head)
+    key = [np.round(length * 100), osmid, high, low]
+    order = np.lexsort((back, *key))
+    change = np.zeros(order.size, dtype=bool)
+    for column in key:
+        change[1:] |= column[order][1:] != column[order][:-1]
+    group = np.cumsum(change)
+    change[1:] |= back[order][1:] != back[order][:-1]
+    change[0] = True
+    start = np.flatnonzero(change)
+    turn = np.arange(order.size) - np.repeat(start, np.diff(np.r_[start, order.size]))
+    # Of a group's edges there, the first belongs to the first of its edges back, and so on.
+    again = np.lexsort((back[order], turn, group))
+    order, group, turn = order[again], group[again], turn[again]
+    first = np.r_[True, (group[1:] != group[:-1]) | (turn[1:] != turn[:-1])]
+    size = np.diff(np.r_[np.flatnonzero(first), order.size])
+    kept, one_way = order[first], size == 1
+    rank = np.argsort(kept)
+    return kept[rank], one_way[rank]
 
 
 def _lines(streets: pd.DataFrame, xy: np.ndarray, transform: Any) -> np.ndarray:
-    ends = np.stack([xy[streets["u"]], xy[streets["v"]]], axis=1)
-    lines = shapely.linestrings(ends)
-    bent = streets["geometry"].notna().to_numpy()
-    if bent.any():
-        shapes = np.asarray(streets.loc[bent, "geometry"], dtype=object)
-        coords, which = shapely.get_coordinates(shapes, return_index=True)
-        lines[bent] = shapely.linestrings(
-            np.column_stack(transform(coords[:, 0], coords[:, 1])), indices=which
-        )
+    shapes = streets["geometry"].to_numpy(dtype=object)
+    bent = ~shapely.is_missing(shapes)
+    lines = np.empty(len(streets), dtype=object)
+    u, v = (streets[end].to_numpy()[~bent] for end in ("u", "v"))
+    lines[~bent] = shapely.linestrings(np.stack([xy[u], xy[v]], axis=1))
+    coords, which = shapely.get_coordinates(shapes[bent], return_index=True)
+    lines[bent] = shapely.linestrings(
+        np.column_stack(transform(coords[:, 0], coords[:, 1])), indices=which
+    )
     return lines
 
 
@@ -138,7 +223,7 @@ def build_graph(roads: RoadNetwork) -> nx.MultiDiGraph:
     )
     bends = shapely.get_num_coordinates(shapes) > 2  # noqa: PLR2004 - two points are straight
     columns = [name for name in (*_KEPT, "highway") if name in roads.edges]
-    records = roads.edges[columns].to_dict("records")
+    records = roads.edges[columns].rename(columns=_OSM_NAMES).to_dict("records")
     table = zip(
         roads.edges["u"].tolist(),
         roads.edges["v"].tolist(),

@@ -22,8 +22,9 @@ from scipy.spatial import cKDTree
 
 from .errors import InputError
 from .modes import MODES, Mode
-from .network import RoadNetwork, Snaps, snap
-from .travel import SiteSearch
+from .network import RoadNetwork
+from .search import SiteSearch, Trips
+from .snapping import Snaps, snap
 
 __all__ = ["isochrones"]
 
@@ -122,10 +123,11 @@ def isochrones(
         if merged
         else [(kinds[i], ids[i], np.arange(len(chosen)) == i) for i in range(len(chosen))]
     )
+    trips = Trips(roads.for_mode(mode), leg_detour, direction)
     road_points = _RoadPoints(roads, mode, cell_m, leg_limit_m)
     rows = []
     for group_kind, facility_id, members in groups:
-        search = SiteSearch(roads.for_mode(mode), sites, members, leg_detour, direction)
+        search = SiteSearch(trips, sites, members)
         for limit, shape in zip(limits, _bands(search, road_points, limits), strict=True):
             if not shape.is_empty:
                 rows.append((group_kind, facility_id, mode.name, limit, shape.area, shape))
@@ -140,9 +142,9 @@ class _RoadPoints:
         self.roads, self.mode, self.cell_m, self.leg_limit_m = roads, mode, cell_m, leg_limit_m
         self.net = roads.for_mode(mode)
         self.lines = np.asarray(roads.edges.geometry.array)
-        dense = shapely.segmentize(self.lines[self.net.usable], cell_m / 2)
+        dense = shapely.segmentize(self.lines[self.net.roads.usable], cell_m / 2)
         self.xy, which = shapely.get_coordinates(dense, return_index=True)
-        self.edge = self.net.usable[which]
+        self.edge = self.net.roads.usable[which]
         self.tree = cKDTree(self.xy)
 
     def snap(self, xy: Floats) -> Snaps:
@@ -162,17 +164,19 @@ class _RoadPoints:
         leg_m[found] = shapely.distance(points[found], lines)
         fraction[found] = shapely.line_locate_point(lines, points[found], normalized=True)
         edge[leg_m > self.leg_limit_m] = -1
-        island = (edge >= 0) & (self.net.edge_component[edge] != self.net.main_component)
+        island = (edge >= 0) & (
+            self.net.roads.edge_component[edge] != self.net.roads.main_component
+        )
         if island.any():
             exact = snap(points[island], self.roads, self.mode, leg_limit_m=self.leg_limit_m)
             edge[island], fraction[island], leg_m[island] = exact.edge, exact.fraction, exact.leg_m
-        component = np.where(edge >= 0, self.net.edge_component[edge], -1)
+        component = np.where(edge >= 0, self.net.roads.edge_component[edge], -1)
         return Snaps(edge, np.nan_to_num(fraction), leg_m, component, np.full(len(xy), "", object))
 
 
 def _bands(search: SiteSearch, roads: _RoadPoints, limits: Sequence[float]) -> list[Any]:
     """Give one polygon a limit from the field of minutes around the sites of a search."""
-    net, cell, widest = search.net, roads.cell_m, limits[-1]
+    net, cell, widest = search.trips.net, roads.cell_m, limits[-1]
     ends = np.minimum(search.node_minutes[net.u], search.node_minutes[net.v])
     reached = ends <= widest
     reached[search.sites.edge[search.site]] = True
@@ -180,7 +184,7 @@ def _bands(search: SiteSearch, roads: _RoadPoints, limits: Sequence[float]) -> l
     if len(xy) == 0:
         return [shapely.MultiPolygon()] * len(limits)
     # Cells within the longest leg of a reached road; beyond them nothing can be within the limit.
-    leg_m = min(roads.leg_limit_m, widest / search.leg_rate)
+    leg_m = min(roads.leg_limit_m, widest / search.trips.leg_rate)
     border = int(np.ceil(leg_m / cell)) + 2
     low = np.floor(xy.min(axis=0) / cell).astype(int) - border
     column, row = (np.floor(xy / cell).astype(int) - low).T

@@ -1,4 +1,4 @@
-"""`RoadNetwork`: roads as arrays, compiled once for each mode of travel, and points joined to them.
+"""`RoadNetwork`: roads as arrays, compiled once for each mode of travel.
 
 The arrays are what is searched; the OSMnx-convention ``networkx.MultiDiGraph`` is built when
 somebody asks for `RoadNetwork.graph`. An edge here is one physical piece of road between two
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .modes import Mode
 
-__all__ = ["ModeNetwork", "RoadNetwork", "Snaps", "snap"]
+__all__ = ["ModeNetwork", "RoadNetwork"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -49,65 +49,80 @@ class ModeNetwork:
         The nodes at the ends of each edge.
     forward_minutes, backward_minutes : ndarray of float, shape (n_edges,)
         Minutes along each edge from `u` to `v` and from `v` to `u`; infinite where not allowed.
+    xy : ndarray of float, shape (n_nodes, 2)
+        Where the nodes are.
+    delay_minutes : ndarray of float, shape (n_nodes,)
+        Minutes lost on arriving at each node from a road (see `Mode.junction_delay_s`).
     matrix : scipy.sparse.csr_array, shape (n_nodes, n_nodes)
         ``matrix[a, b]`` is the cheapest single edge from a to b in minutes (of parallel edges the
-        cheapest counts). Explicit zeros are edges.
+        cheapest counts), the delay at b included. Explicit zeros are edges.
     reverse_matrix : scipy.sparse.csr_array
         Its transpose, searched from facilities to find the way *to* them.
-    component : ndarray of int, shape (n_nodes,)
-        Which connected piece each node belongs to, one-way signs ignored.
-    main_component : int
-        The piece with most road length.
-    usable : ndarray of int
-        The edges the mode may use.
-    tree : shapely.STRtree
-        Their geometries, in the order of `usable`.
+    roads : UsableRoads
+        Where the mode may go: the same for all modes that may use the same roads.
     """
 
     mode: Mode
     u: Integers
     v: Integers
+    xy: Floats
     forward_minutes: Floats
     backward_minutes: Floats
+    delay_minutes: Floats
     matrix: csr_array
     reverse_matrix: csr_array
+    roads: UsableRoads
+
+    @cached_property
+    def incident(self) -> csr_array:
+        """Which edges each node ends: ``incident.indices`` holds usable edges, row by node."""
+        usable = self.roads.usable
+        node = np.concatenate([self.u[usable], self.v[usable]])
+        order = np.argsort(node, kind="stable")
+        edge = np.concatenate([usable, usable])[order]
+        indptr = np.zeros(self.matrix.shape[0] + 1, dtype=np.int64)
+        np.cumsum(np.bincount(node, minlength=indptr.size - 1), out=indptr[1:])
+        return csr_array(
+            (np.ones(edge.size, dtype=np.int8), edge, indptr),
+            shape=(indptr.size - 1, self.u.size),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class UsableRoads:
+    """The roads that some modes may use.
+
+    Attributes
+    ----------
+    usable : ndarray of int
+        The edges.
+    tree : shapely.STRtree
+        Their geometries, in the order of `usable`.
+    component : ndarray of int, shape (n_nodes,)
+        Which connected piece each node belongs to, one-way signs ignored.
+    edge_component : ndarray of int, shape (n_edges,)
+        The same by edge, -1 where the edge may not be used.
+    main_component : int
+        The piece with most road length.
+    """
+
+    usable: Integers
+    tree: shapely.STRtree
     component: Integers
     edge_component: Integers
     main_component: int
-    usable: Integers
-    tree: shapely.STRtree
 
     @cached_property
     def main_usable(self) -> Integers:
         """The usable edges of the main component."""
         return self.usable[self.edge_component[self.usable] == self.main_component]
 
-
-@dataclass(frozen=True, eq=False)
-class Snaps:
-    """Points joined to the nearest point of an edge, index by index.
-
-    Attributes
-    ----------
-    edge : ndarray of int
-        The edge each point joins, -1 where it joins none.
-    fraction : ndarray of float
-        Where along the edge, 0 at `u` and 1 at `v`.
-    leg_m : ndarray of float
-        Straight distance from the point to the road in metres, also where it is too far to join.
-    component : ndarray of int
-        The connected piece of road it joins, -1 where none.
-    flag : ndarray of object
-        ``""``, ``"off_network"`` (farther from any road than the limit), ``"island"`` (joined to a
-        piece of road cut off from the main network) or ``"joined_main"`` (nearest to an island,
-        but the main network is within the limit and was taken).
-    """
-
-    edge: Integers
-    fraction: Floats
-    leg_m: Floats
-    component: Integers
-    flag: NDArray[np.object_]
+    @cached_property
+    def main_tree(self) -> shapely.STRtree:
+        """The geometries of the main component's edges, in the order of `main_usable`."""
+        return shapely.STRtree(
+            self.tree.geometries[self.edge_component[self.usable] == self.main_component]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +135,10 @@ class RoadNetwork:
     ----------
     edges : geopandas.GeoDataFrame
         One row a physical edge: `u`, `v` (positions in `nodes`), `length_m`, `oneway` (bool: only
-        from u to v for vehicles), `highway`, geometry (LineString from u to v) in a metric CRS;
-        further columns (`name`, `bridge`, `layer`, …) are kept. The index is 0 … n-1.
+        from u to v for vehicles), `highway`, geometry (LineString from u to v) in a metric CRS.
+        Where they are there, `speed_kph`, `access`, `foot`, `bicycle`, `vehicle`,
+        `motor_vehicle`, `oneway_bicycle`, `slope_forward` and `slope_backward` count as `Mode`
+        says; further columns (`name`, `bridge`, `layer`, …) are kept. The index is 0 … n-1.
     nodes : pandas.DataFrame
         One row a node: `node_id`, `x`, `y` in the same CRS. The index is 0 … n-1.
     source : str
@@ -141,6 +158,7 @@ class RoadNetwork:
     findings: tuple[dict[str, Any], ...] = ()
     _graph: nx.MultiDiGraph | None = field(default=None, repr=False)
     _compiled: dict[object, ModeNetwork] = field(default_factory=dict, repr=False, init=False)
+    _usable: dict[object, UsableRoads] = field(default_factory=dict, repr=False, init=False)
     _lock: Any = field(default_factory=Lock, repr=False, init=False)
 
     def __post_init__(self) -> None:
@@ -152,13 +170,10 @@ class RoadNetwork:
             raise NetworkError("edges must be in a projected CRS in metres")
         if len(self.edges) == 0:
             raise NetworkError(f"{self.source or 'the road network'}: there is no road in it")
-        length = self.edges["length_m"].to_numpy(dtype=float)
-        bad = np.flatnonzero(~(np.isfinite(length) & (length >= 0)))
-        if bad.size:
-            shown = ", ".join(f"edge {i} ({length[i]!r})" for i in bad[:5])
-            raise NetworkError(
-                f"{bad.size} edges have a length that is not a finite number ≥ 0: {shown}"
-            )
+        _refuse_numbers(self.edges, "length_m", zero_allowed=True)
+        for column in ("slope_forward", "slope_backward"):
+            if column in self.edges:
+                _refuse_numbers(self.edges, column, zero_allowed=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -166,7 +181,7 @@ class RoadNetwork:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in {**state, "_compiled": {}, "_lock": Lock()}.items():
+        for name, value in {**state, "_compiled": {}, "_usable": {}, "_lock": Lock()}.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -214,7 +229,9 @@ class RoadNetwork:
         """
         with self._lock:
             if mode.key not in self._compiled:
-                self._compiled[mode.key] = _compile(self, mode)
+                if mode.roads_key not in self._usable:
+                    self._usable[mode.roads_key] = _usable_roads(self, mode)
+                self._compiled[mode.key] = _compile(self, mode, self._usable[mode.roads_key])
             return self._compiled[mode.key]
 
     @classmethod
@@ -260,58 +277,128 @@ class RoadNetwork:
         return build_graph(self)
 
 
-def _speed_by_edge(highway: pd.Series, mode: Mode) -> Floats:
-    """Give km/h by edge, 0 where the mode may not go."""
-    codes, classes = pd.factorize(highway)
-    speeds = np.array(
-        [
-            0.0 if name in mode.closed_to else mode.speeds_kph.get(name, mode.speed_kph)
-            for name in classes
-        ]
-    )
-    # factorize gives -1 for a missing class: an unclassified road, open at the mode's own speed.
-    return np.append(speeds, mode.speed_kph)[codes]
+def _refuse_numbers(edges: gpd.GeoDataFrame, column: str, *, zero_allowed: bool) -> None:
+    """Raise where a column of numbers cannot be travelled, naming the edges."""
+    value = edges[column].to_numpy(dtype=float)
+    bad = np.flatnonzero(~(np.isfinite(value) & ((value >= 0) if zero_allowed else (value > 0))))
+    if bad.size:
+        osmid = edges["osmid"].to_numpy(dtype=object) if "osmid" in edges else None
+        shown = ", ".join(
+            f"edge {i}{'' if osmid is None else f' (osmid {osmid[i]})'}: {value[i]!s}"
+            for i in bad[:5]
+        )
+        least = "≥ 0" if zero_allowed else "> 0"
+        raise NetworkError(
+            f"{bad.size} edges have a {column} that is not a finite number {least}: {shown}"
+        )
 
 
-def _compile(roads: RoadNetwork, mode: Mode) -> ModeNetwork:
+# What OSM's access keys say (https://wiki.openstreetmap.org/wiki/Key:access); other values, such as
+# "permit", leave the question to the next key and the class.
+_OPEN = frozenset({"yes", "designated", "permissive", "destination", "customers", "public"})
+_SHUT = frozenset(
+    {"no", "private", "agricultural", "forestry", "delivery", "military", "emergency"}
+)
+_NEVER_OPEN = frozenset({"construction", "proposed"})
+
+
+def _by_value(column: pd.Series, values: frozenset[str]) -> NDArray[np.bool_]:
+    """Tell where a column of few distinct values holds one of some."""
+    codes, distinct = pd.factorize(column)
+    return np.append(np.array([value in values for value in distinct], dtype=bool), False)[codes]
+
+
+def _may_use(edges: gpd.GeoDataFrame, mode: Mode) -> NDArray[np.bool_]:
+    """Tell by edge whether the mode may use it: by its access keys, else by its class."""
+    may = ~_by_value(edges["highway"], mode.closed_to)
+    for key in reversed(mode.access_keys):
+        if key in edges and edges[key].notna().any():
+            may |= _by_value(edges[key], _OPEN)
+            may &= ~_by_value(edges[key], _SHUT)
+    return may & ~_by_value(edges["highway"], _NEVER_OPEN)
+
+
+def _speed_by_edge(edges: gpd.GeoDataFrame, mode: Mode) -> Floats:
+    """Give km/h by edge."""
+    codes, classes = pd.factorize(edges["highway"])
+    speeds = np.array([mode.speeds_kph.get(name, mode.speed_kph) for name in classes])
+    # factorize gives -1 for a missing class: an unclassified road, at the mode's own speed.
+    speed = np.append(speeds, mode.speed_kph)[codes]
+    if mode.stated_speed and "speed_kph" in edges:
+        stated = edges["speed_kph"].to_numpy(dtype=float)
+        speed = np.where(stated > 0, stated, speed)
+    return speed
+
+
+def _usable_roads(roads: RoadNetwork, mode: Mode) -> UsableRoads:
     edges, n_nodes = roads.edges, len(roads.nodes)
-    u, v = edges["u"].to_numpy(np.int64), edges["v"].to_numpy(np.int64)
-    speed = _speed_by_edge(edges["highway"], mode)
-    length_m = edges["length_m"].to_numpy(float)
-    minutes = np.full(len(edges), np.inf)
-    np.divide(length_m * _MINUTES_PER_METRE_AT_1_KPH, speed, out=minutes, where=speed > 0)
-    one_way = edges["oneway"].to_numpy(bool) & mode.obeys_one_way
-    backward = np.where(one_way, np.inf, minutes)
-    usable = np.flatnonzero(np.isfinite(minutes))
+    may = _may_use(edges, mode)
+    usable = np.flatnonzero(may)
     if usable.size == 0:
         raise NetworkError(
             f"{roads.source or 'the road network'}: no road is open to mode {mode.name!r}; "
             f"its classes are {', '.join(map(str, pd.unique(edges['highway'])))}"
         )
-    matrix = _cheapest_csr(
-        np.concatenate([u, v]), np.concatenate([v, u]), np.concatenate([minutes, backward]), n_nodes
-    )
+    u, v = edges["u"].to_numpy(np.int64), edges["v"].to_numpy(np.int64)
     ones = np.ones(usable.size, dtype=np.int8)
     links = coo_array((ones, (u[usable], v[usable])), shape=(n_nodes, n_nodes)).tocsr()
     _, component = connected_components(links, directed=False)
     component = component.astype(np.int64)
-    edge_component = np.where(np.isfinite(minutes), component[u], -1)
     length_by_component = np.bincount(
-        edge_component[usable], weights=edges["length_m"].to_numpy(float)[usable]
+        component[u[usable]], weights=edges["length_m"].to_numpy(float)[usable]
+    )
+    geometry = edges.geometry.array
+    return UsableRoads(
+        usable=usable,
+        tree=shapely.STRtree(geometry if usable.size == len(edges) else geometry[usable]),
+        component=component,
+        edge_component=np.where(may, component[u], -1),
+        main_component=int(np.argmax(length_by_component)),
+    )
+
+
+def _compile(roads: RoadNetwork, mode: Mode, where: UsableRoads) -> ModeNetwork:
+    edges, n_nodes = roads.edges, len(roads.nodes)
+    u, v = edges["u"].to_numpy(np.int64), edges["v"].to_numpy(np.int64)
+    minutes = np.full(len(edges), np.inf)
+    minutes[where.usable] = (
+        edges["length_m"].to_numpy(float)
+        * _MINUTES_PER_METRE_AT_1_KPH
+        / _speed_by_edge(edges, mode)
+    )[where.usable]
+    forward, backward = minutes, minutes.copy()
+    if mode.slope and "slope_forward" in edges:
+        up, down = edges["slope_forward"].to_numpy(float), edges["slope_backward"].to_numpy(float)
+        if mode.slope == "tobler_mean":
+            up = down = (up + down) / 2
+        forward, backward = forward * up, backward * down
+    if mode.obeys_one_way:
+        one_way = edges["oneway"].to_numpy(bool).copy()
+        for key in mode.one_way_keys:
+            if key in edges:
+                one_way &= ~_by_value(edges[key], frozenset({"no"}))
+        backward[one_way] = np.inf
+    delay = np.zeros(n_nodes)
+    if mode.junction_delay_s:
+        ends = np.bincount(np.concatenate([u[where.usable], v[where.usable]]), minlength=n_nodes)
+        delay[ends >= 3] = mode.junction_delay_s / 60  # noqa: PLR2004 - two ends are one road
+    matrix = _cheapest_csr(
+        np.concatenate([u, v]),
+        np.concatenate([v, u]),
+        np.concatenate([forward + delay[v], backward + delay[u]]),
+        n_nodes,
     )
     return ModeNetwork(
         mode=mode,
         u=u,
         v=v,
-        forward_minutes=minutes,
+        xy=roads.nodes[["x", "y"]].to_numpy(dtype=float),
+        forward_minutes=forward,
         backward_minutes=backward,
+        delay_minutes=delay,
         matrix=matrix,
-        reverse_matrix=csr_array(matrix.T.tocsr()),
-        component=component,
-        edge_component=edge_component,
-        main_component=int(np.argmax(length_by_component)),
-        usable=usable,
-        tree=shapely.STRtree(edges.geometry.array[usable]),
+        reverse_matrix=matrix.T.tocsr(),
+        roads=where,
     )
 
 
@@ -320,112 +407,13 @@ def _cheapest_csr(tail: Integers, head: Integers, minutes: Floats, n_nodes: int)
 
     SciPy's own converters add parallel edges up, which would make a double road twice as slow.
     """
-    kept = np.isfinite(minutes)
-    tail, head, minutes = tail[kept], head[kept], minutes[kept]
-    order = np.lexsort((minutes, head, tail))
-    tail, head, minutes = tail[order], head[order], minutes[order]
-    first = np.ones(tail.size, dtype=bool)
-    first[1:] = (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])
+    kept = np.flatnonzero(np.isfinite(minutes))
+    pair, minutes = tail[kept] * n_nodes + head[kept], minutes[kept]
+    order = np.argsort(pair, kind="stable")
+    pair, minutes = pair[order], minutes[order]
+    first = np.flatnonzero(np.r_[True, pair[1:] != pair[:-1]])
+    if first.size < pair.size:
+        minutes, pair = np.minimum.reduceat(minutes, first), pair[first]
     indptr = np.zeros(n_nodes + 1, dtype=np.int32)
-    np.cumsum(np.bincount(tail[first], minlength=n_nodes), out=indptr[1:])
-    return csr_array(
-        (minutes[first], head[first].astype(np.int32), indptr), shape=(n_nodes, n_nodes)
-    )
-
-
-def snap(
-    points: NDArray[np.object_],
-    roads: RoadNetwork,
-    mode: Mode,
-    *,
-    leg_limit_m: float = 500.0,
-) -> Snaps:
-    """Join points to the nearest point of an edge the mode may use.
-
-    Parameters
-    ----------
-    points : ndarray of shapely.Point
-        In the CRS of `roads`.
-    roads : RoadNetwork
-        The roads.
-    mode : Mode
-        Which roads may be used.
-    leg_limit_m : float
-        Points farther than this from any such road join none (``off_network``).
-
-    Returns
-    -------
-    Snaps
-        Index by index with `points`. Where several edges are equally near, their shapes and then
-        their minutes decide, so that the order of rows never does.
-
-    Notes
-    -----
-    A point nearest to an island (a piece of road cut off from the main network) joins the main
-    network instead where that is within `leg_limit_m` too; it is flagged ``joined_main``.
-    """
-    net = roads.for_mode(mode)
-    geometry = roads.edges.geometry.array
-    edge, leg_m = _nearest(net, net.tree, net.usable, points, leg_limit_m)
-    flag = np.full(len(points), "", dtype=object)
-    flag[edge < 0] = "off_network"
-
-    on_island = np.flatnonzero((edge >= 0) & (net.edge_component[edge] != net.main_component))
-    if on_island.size:
-        flag[on_island] = "island"
-        main_tree = shapely.STRtree(geometry[net.main_usable])
-        main_edge, main_leg = _nearest(
-            net, main_tree, net.main_usable, points[on_island], leg_limit_m
-        )
-        joins = main_edge >= 0
-        edge[on_island[joins]] = main_edge[joins]
-        leg_m[on_island[joins]] = main_leg[joins]
-        flag[on_island[joins]] = "joined_main"
-
-    joined = edge >= 0
-    fraction = np.full(len(points), np.nan)
-    lines = np.asarray(geometry[edge[joined]])
-    fraction[joined] = shapely.line_locate_point(lines, points[joined], normalized=True)
-    # A line of no length has no fraction along it.
-    fraction[joined & np.isnan(fraction)] = 0.0
-    component = np.where(joined, net.edge_component[edge], -1)
-    return Snaps(edge, fraction, leg_m, component, flag)
-
-
-def _nearest(
-    net: ModeNetwork,
-    tree: shapely.STRtree,
-    edges: Integers,
-    points: NDArray[np.object_],
-    limit_m: float,
-) -> tuple[Integers, Floats]:
-    """Give the nearest of some edges within a limit (-1 if none) and its distance.
-
-    `tree` holds the geometries of `edges`, in that order.
-    """
-    found = np.full(len(points), -1, dtype=np.int64)
-    distance = np.full(len(points), np.inf)
-    if len(edges) == 0 or len(points) == 0:
-        return found, distance
-    (which, item), near = tree.query_nearest(points, max_distance=limit_m, return_distance=True)
-    shape_rank = np.zeros(which.size, dtype=np.int64)
-    count = np.bincount(which, minlength=len(points))
-    tied = np.flatnonzero(count[which] > 1)
-    if tied.size:
-        shapes = shapely.to_wkb(tree.geometries[item[tied]])
-        shape_rank[tied] = pd.factorize(shapes, sort=True)[0]
-    edge = edges[item]
-    order = np.lexsort(
-        (edge, net.backward_minutes[edge], net.forward_minutes[edge], shape_rank, which)
-    )
-    which, edge, near = which[order], edge[order], near[order]
-    first = np.ones(which.size, dtype=bool)
-    first[1:] = which[1:] != which[:-1]
-    found[which[first]] = edge[first]
-    distance[which[first]] = near[first]
-    # How far the others are is worth knowing, though they do not join.
-    far = np.flatnonzero(found < 0)
-    if far.size:
-        (which, _), near = tree.query_nearest(points[far], return_distance=True, all_matches=False)
-        distance[far[which]] = near
-    return found, distance
+    np.cumsum(np.bincount(pair // n_nodes, minlength=n_nodes), out=indptr[1:])
+    return csr_array((minutes, (pair % n_nodes).astype(np.int32), indptr), shape=(n_nodes, n_nodes))

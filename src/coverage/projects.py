@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from .assessment import CoverageReport
-from .network import RoadNetwork, snap
+from .network import RoadNetwork
+from .snapping import snap
 from .standards import Standard, units_needed
 
 __all__ = ["project_summary", "propose_projects"]

@@ -15,31 +15,24 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from .demand import area_points, spread_demand
 from .errors import InputError
-from .modes import MODES, Mode
-from .network import ModeNetwork, RoadNetwork, Snaps, snap
+from .network import RoadNetwork
+from .search import Nearest, SiteSearch, Trips
+from .snapping import Snaps, barrier_shapes, snap, snap_table
 from .standards import Plan, Standard
 
 __all__ = [
-    "Nearest",
     "Pool",
-    "SiteSearch",
     "TravelTimes",
     "minutes_to_facility",
-    "nearest_facility",
     "pool_members",
     "pools_of",
     "travel_times",
 ]
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-_MINUTES_PER_METRE_AT_1_KPH = 0.06
 
 
 class Pool(NamedTuple):
@@ -53,25 +46,6 @@ class Pool(NamedTuple):
     min_floor_area_m2: float | None
     min_hours_per_day: float | None
     certain: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Nearest:
-    """The nearest facility of each point, index by index.
-
-    Attributes
-    ----------
-    minutes : ndarray of float
-        Door to door; NaN where none can be reached.
-    facility : ndarray of int
-        Position in the table of facilities, -1 where none.
-    reason : ndarray of object
-        Why none: ``""``, ``"no_facility_of_kind"``, ``"off_network"``, ``"island"``, ``"one_way"``.
-    """
-
-    minutes: Floats
-    facility: Integers
-    reason: NDArray[np.object_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +70,8 @@ class TravelTimes:
         By mode, the flag of each facility's join (see `Snaps`), ``"no_place"`` where it has none.
     options : mapping
         The options they were computed with.
+    barriers : ndarray of geometries or None
+        What legs may not cross, in the CRS of the roads.
     """
 
     demand: gpd.GeoDataFrame
@@ -107,6 +83,7 @@ class TravelTimes:
     snaps: Mapping[str, Snaps]
     facility_flags: Mapping[str, NDArray[np.object_]]
     options: Mapping[str, Any]
+    barriers: NDArray[np.object_] | None = None
 
     @property
     def table(self) -> pd.DataFrame:
@@ -134,6 +111,27 @@ class TravelTimes:
                 "reason": np.concatenate([one.reason for _, _, one in found]),
             }
         )
+
+    def snap_table(self, mode: str) -> gpd.GeoDataFrame:
+        """Show how every demand point joins the roads in a mode.
+
+        Parameters
+        ----------
+        mode : str
+            One of the plan's modes.
+
+        Returns
+        -------
+        GeoDataFrame
+            One row a demand point, with the index of `demand`: `demand_id`, `leg_m`, `edge`,
+            `fraction`, `highway`, `road`, `component`, `flag` and the leg as geometry (see
+            `facility_coverage.join_points`).
+        """
+        if mode not in self.snaps:
+            raise InputError(f"mode {mode!r} was not searched; {', '.join(self.snaps)} were")
+        table = snap_table(self.snaps[mode], self.demand.geometry, self.roads)
+        table.insert(0, "demand_id", self.demand["demand_id"].to_numpy())
+        return table
 
     def __repr__(self) -> str:
         """Say what was searched."""
@@ -200,6 +198,8 @@ def travel_times(
     leg_detour: float = 1.3,
     area_spacing_m: float = 500.0,
     direction: str = "to_facility",
+    barriers: gpd.GeoDataFrame | gpd.GeoSeries | None = None,
+    engine: str = "scipy",
 ) -> TravelTimes:
     """Find every demand point's nearest facility of every kind the plan asks for.
 
@@ -223,7 +223,12 @@ def travel_times(
     area_spacing_m : float
         Width of the grid that measures covered area.
     direction : {"to_facility", "from_facility"}
-        Which way one-way streets are travelled.
+        Which way people travel; it matters on one-way streets and slopes.
+    barriers : GeoDataFrame or GeoSeries, optional
+        Lines or areas (a river, a railway) that the straight way between a point and the road may
+        not cross, in any CRS. Roads themselves cross them: `close_roads` closes roads.
+    engine : {"scipy", "networkx"}
+        Who runs the shortest paths: SciPy's compiled Dijkstra, or networkx, slowly, as a check.
 
     Returns
     -------
@@ -250,10 +255,8 @@ def travel_times(
     >>> access.table.columns[:3].tolist()
     ['demand_id', 'unit_code', 'kind']
     """
-    if direction not in {"to_facility", "from_facility"}:
-        raise InputError(f"direction must be 'to_facility' or 'from_facility', not {direction!r}")
-    if leg_limit_m <= 0 or leg_detour < 1:
-        raise InputError("leg_limit_m must be above 0 and leg_detour at least 1")
+    if not leg_limit_m > 0:
+        raise InputError(f"leg_limit_m must be above 0, not {leg_limit_m!r}")
     if facilities.crs is None:
         raise InputError("the facilities have no CRS; set one with .set_crs")
     if demand is None:
@@ -263,6 +266,7 @@ def travel_times(
     land = np.asarray(area.geometry.array)
     placed = facilities.geometry.notna().to_numpy()
     sites = np.asarray(facilities.geometry.to_crs(roads.crs).array)[placed]
+    walls = barrier_shapes(barriers, roads)
     site_position = np.flatnonzero(placed)
 
     questions = {
@@ -286,24 +290,24 @@ def travel_times(
     area_nearest: dict[tuple[Pool, str], Nearest] = {}
     snaps: dict[str, Snaps] = {}
     facility_flags: dict[str, NDArray[np.object_]] = {}
-    joined: dict[Any, tuple[Snaps, Snaps, Snaps]] = {}
+    joined: dict[Any, tuple[Snaps, ...]] = {}
     for name, pools in by_mode.items():
         travel = plan.modes[name]
-        if travel.closed_to not in joined:  # modes that use the same roads join them alike
-            joined[travel.closed_to] = tuple(
-                snap(points, roads, travel, leg_limit_m=leg_limit_m)
+        if travel.roads_key not in joined:  # modes that use the same roads join them alike
+            joined[travel.roads_key] = tuple(
+                snap(points, roads, travel, leg_limit_m=leg_limit_m, barriers=walls)
                 for points in (homes, land, sites)
-            )  # type: ignore[assignment]
-        home_snaps, land_snaps, site_snaps = joined[travel.closed_to]
+            )
+        home_snaps, land_snaps, site_snaps = joined[travel.roads_key]
         snaps[name] = home_snaps
         facility_flags[name] = np.full(len(facilities), "no_place", dtype=object)
         facility_flags[name][site_position] = site_snaps.flag
+        trips = Trips(roads.for_mode(travel), leg_detour, direction, engine)
         for pool in pools:
-            chosen = pool_members(facilities, pool)[placed]
-            search = SiteSearch(roads.for_mode(travel), site_snaps, chosen, leg_detour, direction)
+            search = SiteSearch(trips, site_snaps, pool_members(facilities, pool)[placed])
             for points, results in ((home_snaps, nearest), (land_snaps, area_nearest)):
                 found = search.nearest(points)
-                back = np.where(found.facility >= 0, site_position[found.facility], -1)
+                back = np.append(site_position, -1)[found.facility]
                 results[(pool, name)] = Nearest(found.minutes, back, found.reason)
     return TravelTimes(
         demand=demand,
@@ -319,185 +323,11 @@ def travel_times(
             "leg_detour": leg_detour,
             "area_spacing_m": area_spacing_m,
             "direction": direction,
+            "engine": engine,
+            "barriers": barriers is not None,
         },
+        barriers=walls,
     )
-
-
-def nearest_facility(
-    points: gpd.GeoSeries,
-    facilities: gpd.GeoSeries,
-    roads: RoadNetwork,
-    *,
-    mode: str | Mode = "walk",
-    leg_limit_m: float = 500.0,
-    leg_detour: float = 1.3,
-    direction: str = "to_facility",
-) -> pd.DataFrame:
-    """Find each point's nearest facility by travel time.
-
-    Parameters
-    ----------
-    points, facilities : GeoSeries of Point
-        In any CRS.
-    roads : RoadNetwork
-        The roads.
-    mode : str or Mode
-        How people travel.
-    leg_limit_m, leg_detour, direction
-        As for `travel_times`.
-
-    Returns
-    -------
-    DataFrame
-        `minutes` (NaN where none), `facility` (index label in `facilities`, missing where none)
-        and `reason`, with the index of `points`.
-    """
-    mode = MODES[mode] if isinstance(mode, str) else mode
-    homes = snap(np.asarray(points.to_crs(roads.crs).array), roads, mode, leg_limit_m=leg_limit_m)
-    sites = snap(
-        np.asarray(facilities.to_crs(roads.crs).array), roads, mode, leg_limit_m=leg_limit_m
-    )
-    everyone = np.ones(len(facilities), dtype=bool)
-    found = SiteSearch(roads.for_mode(mode), sites, everyone, leg_detour, direction).nearest(homes)
-    names = facilities.index.to_numpy(dtype=object)
-    return pd.DataFrame(
-        {
-            "minutes": found.minutes,
-            "facility": np.where(found.facility >= 0, names[found.facility], None),
-            "reason": found.reason,
-        },
-        index=points.index,
-    )
-
-
-class SiteSearch:
-    """One multi-source search: minutes from every node to the nearest chosen site."""
-
-    def __init__(
-        self,
-        net: ModeNetwork,
-        sites: Snaps,
-        chosen: NDArray[np.bool_],
-        leg_detour: float,
-        direction: str,
-        limit_minutes: float = np.inf,
-    ) -> None:
-        self.net, self.sites, self.limit = net, sites, limit_minutes
-        self.to_facility = direction == "to_facility"
-        self.leg_rate = _MINUTES_PER_METRE_AT_1_KPH * leg_detour / net.mode.leg_speed_kph
-        self.site = np.flatnonzero(chosen & (sites.edge >= 0))
-        self.any_chosen = bool(chosen.any())
-        self.node_minutes, self.node_site = self._run()
-
-    def _ends(self, edge: Integers, fraction: Floats, *, outward: bool) -> tuple[Floats, Floats]:
-        """Give minutes between points on edges and their edge's ends u and v.
-
-        `outward` is the way from the point to the ends, otherwise from the ends to the point.
-        """
-        forward, backward = self.net.forward_minutes[edge], self.net.backward_minutes[edge]
-        to_u, to_v = (backward, forward) if outward else (forward, backward)
-        # Nothing along an edge that may not be used is infinite, but nothing to go is nothing.
-        with np.errstate(invalid="ignore"):
-            at_u = np.where(fraction == 0, 0.0, fraction * to_u)
-            at_v = np.where(fraction == 1, 0.0, (1 - fraction) * to_v)
-        return at_u, at_v
-
-    def _run(self) -> tuple[Floats, Integers]:
-        matrix = self.net.reverse_matrix if self.to_facility else self.net.matrix
-        n, k = matrix.shape[0], self.site.size
-        if k == 0:
-            return np.full(n, np.inf), np.full(n, -1, dtype=np.int64)
-        edge, fraction = self.sites.edge[self.site], self.sites.fraction[self.site]
-        leg = self.sites.leg_m[self.site] * self.leg_rate
-        at_u, at_v = self._ends(edge, fraction, outward=not self.to_facility)
-        # Each site is one more node with a link to each end of its edge.
-        link = np.column_stack([at_u, at_v]) + leg[:, None]
-        head = np.column_stack([self.net.u[edge], self.net.v[edge]])
-        open_ = np.isfinite(link)
-        indptr = np.concatenate(
-            [matrix.indptr, matrix.indptr[-1] + np.cumsum(open_.sum(axis=1))]
-        ).astype(np.int32)
-        joined = csr_array(
-            (
-                np.concatenate([matrix.data, link[open_]]),
-                np.concatenate([matrix.indices, head[open_].astype(np.int32)]),
-                indptr,
-            ),
-            shape=(n + k, n + k),
-        )
-        minutes, _, origin = dijkstra(
-            joined,
-            indices=np.arange(n, n + k),
-            min_only=True,
-            return_predecessors=True,
-            limit=self.limit,
-        )
-        source = np.where(origin[:n] >= n, origin[:n] - n, -1)
-        return minutes[:n], np.where(source >= 0, self.site[source], -1)
-
-    def nearest(self, points: Snaps) -> Nearest:
-        """Give each point's nearest chosen site."""
-        count = points.edge.size
-        minutes = np.full(count, np.inf)
-        site = np.full(count, -1, dtype=np.int64)
-        joined = np.flatnonzero(points.edge >= 0)
-        edge, fraction = points.edge[joined], points.fraction[joined]
-        at_u, at_v = self._ends(edge, fraction, outward=self.to_facility)
-        via_u = at_u + self.node_minutes[self.net.u[edge]]
-        via_v = at_v + self.node_minutes[self.net.v[edge]]
-        best = np.minimum(via_u, via_v)
-        end = np.where(via_u <= via_v, self.net.u[edge], self.net.v[edge])
-        leg = points.leg_m[joined] * self.leg_rate
-        minutes[joined], site[joined] = best + leg, self.node_site[end]
-        self._along_same_edge(points, joined, leg, minutes, site)
-
-        reached = np.isfinite(minutes)
-        site[~reached] = -1
-        reason = np.full(count, "", dtype=object)
-        reason[~reached] = self._why_not(points, ~reached)
-        return Nearest(np.where(reached, minutes, np.nan), site, reason)
-
-    def _along_same_edge(
-        self, points: Snaps, joined: Integers, leg: Floats, minutes: Floats, site: Integers
-    ) -> None:
-        """Improve the minutes of points that share an edge with a site, going along that edge."""
-        order = self.site[np.argsort(self.sites.edge[self.site], kind="stable")]
-        site_edge = self.sites.edge[order]
-        low = np.searchsorted(site_edge, points.edge[joined], side="left")
-        high = np.searchsorted(site_edge, points.edge[joined], side="right")
-        count = high - low
-        if not count.any():
-            return
-        who = np.repeat(np.arange(joined.size), count)
-        step = np.arange(who.size) - np.repeat(np.cumsum(count) - count, count)
-        other = order[low[who] + step]
-        edge = points.edge[joined[who]]
-        way = self.sites.fraction[other] - points.fraction[joined[who]]
-        way = way if self.to_facility else -way
-        forward, backward = self.net.forward_minutes[edge], self.net.backward_minutes[edge]
-        with np.errstate(invalid="ignore"):
-            along = np.where(way == 0, 0.0, np.where(way > 0, way * forward, -way * backward))
-        total = along + leg[who] + self.sites.leg_m[other] * self.leg_rate
-        ranked = np.lexsort((other, total, who))
-        first = ranked[np.r_[True, who[ranked][1:] != who[ranked][:-1]]]
-        target = joined[who[first]]
-        better = total[first] < minutes[target]
-        minutes[target[better]] = total[first][better]
-        site[target[better]] = other[first][better]
-
-    def _why_not(self, points: Snaps, lost: NDArray[np.bool_]) -> NDArray[np.object_]:
-        """Give the reason why points reach no chosen site."""
-        reason = np.full(int(lost.sum()), "island", dtype=object)
-        component = points.component[lost]
-        pieces = np.unique(self.sites.component[self.site])
-        # The road leads there, but not in the direction that is allowed.
-        reason[np.isin(component, pieces) & (component >= 0)] = "one_way"
-        reason[points.edge[lost] < 0] = "off_network"
-        if self.site.size == 0:
-            reason[:] = "off_network"  # every facility lies too far from any road
-        if not self.any_chosen:
-            reason[:] = "no_facility_of_kind"
-        return reason
 
 
 def minutes_to_facility(
@@ -531,22 +361,20 @@ def minutes_to_facility(
     ndarray of float
         Door to door; infinite where it is farther than the limit, NaN where the data do not tell.
     """
-    roads, options = access.roads, access.options
+    roads, options, travel = access.roads, access.options, plan.modes[mode]
     site = access.facilities.geometry.iloc[[facility]].to_crs(roads.crs)
     sites = snap(
-        np.asarray(site.array), roads, plan.modes[mode], leg_limit_m=options["leg_limit_m"]
+        np.asarray(site.array),
+        roads,
+        travel,
+        leg_limit_m=options["leg_limit_m"],
+        barriers=access.barriers,
     )
-    search = SiteSearch(
-        roads.for_mode(plan.modes[mode]),
-        sites,
-        np.ones(1, dtype=bool),
-        options["leg_detour"],
-        options["direction"],
-        limit_minutes,
+    trips = Trips(
+        roads.for_mode(travel), options["leg_detour"], options["direction"], options["engine"]
     )
-    joined = access.snaps[mode]
-    some = Snaps(*(getattr(joined, name)[homes] for name in Snaps.__dataclass_fields__))
-    found = search.nearest(some)
-    # Reached by the road but not within the limit, or not along one-way streets: far, not unknown.
-    far = np.isnan(found.minutes) & (found.reason == "one_way")
+    search = SiteSearch(trips, sites, np.ones(1, dtype=bool), limit_minutes)
+    found = search.nearest(access.snaps[mode].take(homes))
+    # A road leads there, but it is too long, or one-way: far, not unknown.
+    far = np.isin(found.reason, ["beyond_limit", "one_way"])
     return np.where(far, np.inf, found.minutes)
