@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -261,6 +262,41 @@ class RoadNetwork:
 
         edges, nodes = network_parts(graph, crs=crs)
         return cls(edges, nodes, source="a networkx graph", _graph=graph)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the prepared network, to be opened again by `facility_coverage.read_roads`.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            Where to write; ends in ``.parquet``.
+
+        Returns
+        -------
+        pathlib.Path
+            The path: a GeoParquet file with one row an edge, which QGIS opens too. Nodes at which
+            no edge ends are not in it, and columns of mixed types are stored as text.
+
+        Raises
+        ------
+        MissingDependencyError
+            Where pyarrow (the extra ``parquet``) is not installed.
+        InputError
+            Where the name does not end in ``.parquet``.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import facility_coverage as fc
+        >>> roads = fc.read_roads(fc.sample_county().roads)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = fc.read_roads(roads.save(folder + "/roads.parquet"))
+        >>> len(again) == len(roads), again.source == roads.source
+        (True, True)
+        """
+        from .prepared import save_network  # noqa: PLC0415 - pyarrow only when asked for
+
+        return save_network(self, path)
 
     @cached_property
     def graph(self) -> nx.MultiDiGraph:

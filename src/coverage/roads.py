@@ -23,6 +23,7 @@ from .graphs import metric_crs
 from .network import RoadNetwork
 from .noding import Noded, duplicate_lines, node_lines, vertex_keys
 from .postgis import is_database_url
+from .prepared import is_prepared, open_network
 from .schema import canonical_name, read_layer, rename_columns
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def read_roads(
         An OSMnx-convention graph; a GraphML file (``.graphml``, ``.graphml.gz``) as OSMnx saves it;
         an OpenStreetMap extract (``.pbf``, ``.osm``, needs the extra ``pbf``); or a layer of lines:
         GeoPackage, Shapefile, GeoJSON, GeoParquet, or a PostGIS table by the URL of its database
-        (``postgresql://user@host/database``, needs the extra ``postgis``).
+        (``postgresql://user@host/database``, needs the extra ``postgis``); or what
+        `RoadNetwork.save` wrote, which opens at once.
     crs : optional
         The metric CRS to work in; by default the source's own if in metres, else the UTM zone of
         its middle.
@@ -158,6 +160,8 @@ def read_roads(
             from .osm import read_osm_ways  # noqa: PLC0415 - an optional dependency
 
             return _from_ways(*read_osm_ways(path), crs=crs, source=path.name)
+        if name.endswith((".parquet", ".geoparquet")) and path.is_file() and is_prepared(path):
+            return _open_prepared(path, crs=crs)
     lines, findings, file = _read_lines(source, columns=columns, layer=layer, classes=classes)
     return _from_lines(
         lines,
@@ -166,6 +170,16 @@ def read_roads(
         crs=crs,
         tolerance_m=snap_tolerance_m if crossings == "join" else None,
     )
+
+
+def _open_prepared(path: Path, *, crs: Any) -> RoadNetwork:
+    roads = open_network(path)
+    if crs is not None and pyproj.CRS.from_user_input(crs) != roads.crs:
+        raise InputError(
+            f"{path}: these roads were prepared in {roads.crs.to_string()}; for another CRS read "
+            "them from their source with crs=…"
+        )
+    return roads
 
 
 def _read_graphml(path: Path, *, crs: Any) -> RoadNetwork:
