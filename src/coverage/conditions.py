@@ -252,7 +252,7 @@ def _closed_runs(
     )
     pieces = pieces.groupby(["edge", "closure", "inside"])["place"].agg(["min", "max"])
     pieces = pieces.reset_index().sort_values(["edge", "closure", "min"], ignore_index=True)
-    # What goes on over a bend of the road is one run.
+    # What goes on over a bend of the road is one run: pieces are found from pairs of runs.
     same = ["edge", "closure"]
     reached = pieces.groupby(same)["max"].cummax().groupby([pieces[name] for name in same]).shift()
     begins = ~(pieces["min"] <= reached + _LEAST_PIECE_M)
@@ -898,12 +898,12 @@ def _with_slopes(
     np.divide(rise, run, out=slope, where=run > 0)
     steep = np.abs(slope) > _STEEPEST
     slope = np.clip(slope, -_STEEPEST, _STEEPEST)
-    unknown = np.bincount(edge, weights=np.isnan(slope), minlength=steps.size) > 0
     climb = np.bincount(edge, weights=np.maximum(slope, 0) * run, minlength=steps.size)
+    unknown = np.isnan(climb)
     edges = roads.edges.assign(
         slope_forward=_mean_by_edge(edge, _tobler(slope), steps),
         slope_backward=_mean_by_edge(edge, _tobler(-slope), steps),
-        climb_m=np.where(unknown, np.nan, climb),
+        climb_m=climb,
         elevation_known=~unknown,
     )
     found = list(notes)
