@@ -208,10 +208,11 @@ def test_overlapping_closures_close_once_and_each_says_what_it_lies_on():
         "1 edges closed over 5 m",
     ]
     # Parts of one closure that overlap count once.
-    twice = close_roads(roads, closures(shapely.MultiPoint([(50, 0), (55, 0)])), width_m=10)
+    pair = shapely.GeometryCollection([shapely.Point(50, 0), shapely.Point(55, 0)])
+    twice = close_roads(roads, closures(pair), width_m=10)
     assert table(twice, "closed_by") == [(None,), (0,), (None,)]
     assert twice.findings[-1]["cure"] == "1 edges closed over 25 m"
-    twice = close_roads(roads, closures(shapely.MultiPoint([(50, 0), (55, 0)])), width_m=70)
+    twice = close_roads(roads, closures(pair), width_m=70)
     assert twice.findings[-1]["cure"] == "1 edges closed over 100 m"
     again = close_roads(after, closures(shapely.box(10, -1, 60, 1), index=["later"]))
     assert table(again, "length_m", "closed_by") == [
