@@ -1,8 +1,10 @@
-"""OpenStreetMap extracts read by pyosmium: ways as arrays, tagged places as rows."""
+"""OpenStreetMap data as arrays: extracts read by pyosmium, answers of Overpass, tagged places."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +16,95 @@ from numpy.typing import NDArray
 
 from .errors import Finding, InputError, MissingDependencyError, MissingInputError
 
-__all__ = ["read_osm_places", "read_osm_ways"]
+__all__ = ["OsmWays", "read_osm_places", "read_osm_ways", "read_overpass_ways"]
 
+# By who goes: the keys that may open a way whose `access` is closed.
+_ACCESS = ("access", "foot", "bicycle", "vehicle", "motor_vehicle")
+# OSM's keys, and what this package calls the one that is no Python name.
 _WAY_TAGS = (
     "highway",
     "oneway",
+    "oneway:bicycle",
+    "maxspeed",
     "name",
     "ref",
     "bridge",
     "tunnel",
     "layer",
     "junction",
-    "access",
-    "foot",
+    *_ACCESS,
 )
+# Areas, by tag or by what their class means.
+_AREAS = frozenset({"rest_area", "services"})
 _NO_ENTRY = frozenset({"no", "private"})
-_OPEN_ON_FOOT = frozenset({"yes", "designated", "permissive"})
+_WKB_HEAD = 9  # byte order, type and number of points
+
+OsmWays = tuple[
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    pd.DataFrame,
+    pyproj.CRS,
+    tuple[dict[str, Any], ...],
+]
 
 
-def _processor(path: Path, *keys: str) -> Any:
+@dataclass
+class _Seen:
+    """What reading came across, to be said in findings."""
+
+    closed: int = 0
+    incomplete: int = 0
+    gates: int = 0
+
+    def findings(self, file: str) -> tuple[dict[str, Any], ...]:
+        table = (
+            (self.closed, "ways closed to the public carry nobody", "ways left out", "access"),
+            (
+                self.incomplete,
+                "the extract cuts ways at its edge",
+                "ways end at the last known node",
+                "",
+            ),
+            (
+                self.gates,
+                "gates and other barriers may be closed",
+                "closed ones on roads are taken as open; where nobody passes, give a closure",
+                "barrier",
+            ),
+        )
+        return tuple(
+            asdict(Finding("note", rule, f"{count} {what}", file, field=field))
+            for count, rule, what, field in table
+            if count
+        )
+
+
+def _nobody_may(get: Callable[[str], str | None]) -> bool:
+    """Tell whether a thing is closed by `access` and opened to nobody by a more particular key."""
+    return get("access") in _NO_ENTRY and all(
+        (value := get(key)) is None or value in _NO_ENTRY for key in _ACCESS[1:]
+    )
+
+
+def _osmium() -> Any:
     try:
         import osmium  # noqa: PLC0415 - an optional dependency
     except ImportError as fault:
         raise MissingDependencyError(
             "reading OpenStreetMap extracts needs pyosmium: pip install 'facility-coverage[pbf]'"
         ) from fault
+    return osmium
+
+
+def _processor(path: Path) -> Any:
+    osmium = _osmium()
     if not path.is_file():
         raise MissingInputError(f"{path}: there is no such file")
-    return (
-        osmium.FileProcessor(str(path)).with_locations().with_filter(osmium.filter.KeyFilter(*keys))
-    )
+    return osmium.FileProcessor(str(path)).with_locations()
 
 
-def read_osm_ways(
-    path: Path,
-) -> tuple[
-    NDArray[np.float64],
-    NDArray[np.int64],
-    NDArray[np.int64],
-    pd.DataFrame,
-    pyproj.CRS,
-    tuple[Any, ...],
-]:
+def read_osm_ways(path: Path) -> OsmWays:
     """Read the roads of an extract as flat arrays.
 
     Parameters
@@ -70,69 +119,155 @@ def read_osm_ways(
     way, key : ndarray of int, shape (n_vertices,)
         The way of each vertex, and the OSM id of its node.
     ways : pandas.DataFrame
-        Tags by way. Roundabouts and motorways are one-way, as the OSM wiki defines.
+        Tags by way, None where not tagged: `osmid`, `highway`, `oneway`, `oneway_bicycle`,
+        `maxspeed`, `access`, `foot`, `bicycle`, `vehicle`, `motor_vehicle`, `name`, `ref`,
+        `bridge`, `tunnel`, `layer`, `junction`. Roundabouts and motorways are one-way, as the OSM
+        wiki defines. Areas (``area=yes``, rest areas and services) are no ways, and ways that
+        nobody may use are left out: closed by `access`, and no key of foot, bicycle or vehicles
+        says otherwise.
     crs : pyproj.CRS
         EPSG:4326.
     findings : tuple of dict
-        How many ways closed to the public were left out.
+        How many ways closed to the public were left out, how many the extract cuts, and how many
+        closed gates and other barriers stand on the roads.
+
+    Raises
+    ------
+    MissingInputError, InputError, MissingDependencyError
+        Where the file is not there, is no OSM file or has no road, or pyosmium is not installed.
     """
-    lon: list[float] = []
-    lat: list[float] = []
+    osmium = _osmium()
+    roads = osmium.filter.KeyFilter("highway")
+    roads.enable_for(osmium.osm.WAY)
+    barriers = osmium.filter.KeyFilter("barrier")
+    barriers.enable_for(osmium.osm.NODE)
+    wanted = (
+        _processor(path)
+        .with_filter(osmium.filter.EntityFilter(osmium.osm.NODE | osmium.osm.WAY))
+        .with_filter(roads)
+        .with_filter(barriers)
+    )
+    # pyosmium writes a line's coordinates in one call; node by node costs twice the whole reading.
+    line_of, all_nodes = osmium.geom.WKBFactory().create_linestring, osmium.geom.use_nodes.ALL
+    lines: list[bytes] = []
     refs: list[int] = []
     counts: list[int] = []
     rows: list[tuple[Any, ...]] = []
-    closed = incomplete = 0
+    gates: list[int] = []
+    seen = _Seen()
     try:
-        for way in _processor(path, "highway"):
-            if not way.is_way():
+        for item in wanted:
+            get = item.tags.get
+            if item.is_node():
+                if _nobody_may(get):
+                    gates.append(item.id)
                 continue
-            tags = way.tags
-            if tags.get("area") == "yes":
+            if get("area") == "yes" or get("highway") in _AREAS:
                 continue
-            if tags.get("access") in _NO_ENTRY and tags.get("foot") not in _OPEN_ON_FOOT:
-                closed += 1
+            if _nobody_may(get):
+                seen.closed += 1
                 continue
-            points = [(n.ref, n.location) for n in way.nodes]
-            present = [(ref, place) for ref, place in points if place.valid()]
-            incomplete += len(present) < len(points)
-            if len(present) < 2:  # noqa: PLR2004 - a line has two ends
+            nodes = item.nodes
+            if len(nodes) < 2:  # noqa: PLR2004 - a line has two ends
+                seen.incomplete += 1
                 continue
-            counts.append(len(present))
-            for ref, place in present:
-                refs.append(ref)
-                lon.append(place.lon)
-                lat.append(place.lat)
-            rows.append((way.id, *(tags.get(name) for name in _WAY_TAGS)))
+            try:
+                line = bytes.fromhex(line_of(nodes, all_nodes))[_WKB_HEAD:]
+                known = [node.ref for node in nodes]
+            except osmium.InvalidLocationError:
+                seen.incomplete += 1
+                present = [(n.ref, n.lon, n.lat) for n in nodes if n.location.valid()]
+                if len(present) < 2:  # noqa: PLR2004
+                    continue
+                line = np.array([place for _, *place in present], dtype="<f8").tobytes()
+                known = [ref for ref, *_ in present]
+            lines.append(line)
+            refs += known
+            counts.append(len(known))
+            rows.append((item.id, *map(get, _WAY_TAGS)))
     except RuntimeError as fault:
         raise InputError(f"{path}: not a readable OSM file ({fault})") from None
+    coords = np.frombuffer(b"".join(lines), dtype="<f8").astype(float).reshape(-1, 2)
+    return _arrays(coords, refs, counts, rows, gates, seen, path.name)
+
+
+def read_overpass_ways(answers: Iterable[Mapping[str, Any]], name: str) -> OsmWays:
+    """Read the roads of Overpass answers as the same arrays as `read_osm_ways`.
+
+    Parameters
+    ----------
+    answers : iterable of mapping
+        JSON answers to ``(way[…](…);>;);out;``: `elements` that are nodes with `id`, `lon`, `lat`
+        and ways with `id`, `nodes`, `tags`. What several answers hold is taken once.
+    name : str
+        What findings and errors call the source.
+
+    Returns
+    -------
+    tuple
+        See `read_osm_ways`.
+
+    Raises
+    ------
+    InputError
+        Where there is no road in the answers.
+    """
+    places: dict[int, tuple[float, float]] = {}
+    found: dict[int, Mapping[str, Any]] = {}
+    closed_nodes: set[int] = set()
+    for answer in answers:
+        for item in answer["elements"]:
+            if item["type"] == "node":
+                places[item["id"]] = (item["lon"], item["lat"])
+                tags = item.get("tags")
+                if tags and "barrier" in tags and _nobody_may(tags.get):
+                    closed_nodes.add(item["id"])
+            elif item["type"] == "way":
+                found[item["id"]] = item
+    refs: list[int] = []
+    counts: list[int] = []
+    rows: list[tuple[Any, ...]] = []
+    seen = _Seen()
+    for number in sorted(found):
+        item = found[number]
+        get = item.get("tags", {}).get
+        if get("area") == "yes" or get("highway") in {None, *_AREAS}:
+            continue
+        if _nobody_may(get):
+            seen.closed += 1
+            continue
+        known = [ref for ref in item["nodes"] if ref in places]
+        seen.incomplete += len(known) < max(len(item["nodes"]), 2)
+        if len(known) < 2:  # noqa: PLR2004 - a line has two ends
+            continue
+        refs += known
+        counts.append(len(known))
+        rows.append((number, *map(get, _WAY_TAGS)))
+    flat = chain.from_iterable(map(places.__getitem__, refs))
+    coords = np.fromiter(flat, dtype=float, count=2 * len(refs)).reshape(-1, 2)
+    return _arrays(coords, refs, counts, rows, sorted(closed_nodes), seen, name)
+
+
+def _arrays(
+    coords: NDArray[np.float64],
+    refs: list[int],
+    counts: list[int],
+    rows: list[tuple[Any, ...]],
+    gates: list[int],
+    seen: _Seen,
+    name: str,
+) -> OsmWays:
     if not rows:
-        raise InputError(f"{path}: there is no road (way with a highway tag) in it")
-    ways = pd.DataFrame(rows, columns=["osmid", *_WAY_TAGS])
+        raise InputError(f"{name}: there is no road (way with a highway tag) in it")
+    ways = pd.DataFrame(rows, columns=["osmid", *(tag.replace(":", "_") for tag in _WAY_TAGS)])
     implied = ways["oneway"].isna() & (
         ways["junction"].isin(["roundabout", "circular"]) | (ways["highway"] == "motorway")
     )
     ways.loc[implied, "oneway"] = "yes"
-    findings = [
-        Finding("note", rule, f"{count} {what}", path.name, field=field)
-        for count, rule, what, field in (
-            (closed, "ways closed to the public carry nobody", "ways left out", "access"),
-            (
-                incomplete,
-                "the extract cuts ways at its edge",
-                "ways end at the last known node",
-                "",
-            ),
-        )
-        if count
-    ]
-    return (
-        np.column_stack([lon, lat]),
-        np.repeat(np.arange(len(counts)), counts),
-        np.asarray(refs, dtype=np.int64),
-        ways,
-        pyproj.CRS("EPSG:4326"),
-        tuple(asdict(finding) for finding in findings),
-    )
+    key = np.asarray(refs, dtype=np.int64)
+    seen.gates = int(np.isin(np.asarray(gates, dtype=np.int64), key).sum())
+    way = np.repeat(np.arange(len(counts)), counts)
+    return coords, way, key, ways, pyproj.CRS("EPSG:4326"), seen.findings(name)
 
 
 def read_osm_places(
@@ -163,7 +298,8 @@ def read_osm_places(
             by_tag.setdefault((key, value), []).append(kind)
     rows = []
     relations = 0
-    for item in _processor(path, *sorted({key for key, _ in by_tag})):
+    tagged = _osmium().filter.KeyFilter(*sorted({key for key, _ in by_tag}))
+    for item in _processor(path).with_filter(tagged):
         found = sorted({k for tag in item.tags for k in by_tag.get((tag.k, tag.v), [])})
         if not found:
             continue
