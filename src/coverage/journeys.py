@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import geopandas as gpd
@@ -19,7 +20,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from .errors import InputError, NoCrsError
 from .linework import substrings
-from .modes import MODES, Mode
+from .modes import Mode, mode_named
 from .network import RoadNetwork
 from .search import (
     Pairs,
@@ -49,14 +50,6 @@ Points: TypeAlias = gpd.GeoSeries | gpd.GeoDataFrame
 Barriers: TypeAlias = gpd.GeoDataFrame | gpd.GeoSeries | None
 
 _FIRST_LIMIT_MINUTES = 15.0
-
-
-def _mode(mode: str | Mode) -> Mode:
-    if isinstance(mode, Mode):
-        return mode
-    if mode not in MODES:
-        raise InputError(f"unknown mode {mode!r}; known: {', '.join(MODES)}, or give a Mode")
-    return MODES[mode]
 
 
 def _joined(
@@ -138,7 +131,7 @@ def nearest_facility(
     >>> found.columns.tolist(), found.index.equals(homes.index)
     (['minutes', 'facility', 'reason'], True)
     """
-    mode = _mode(mode)
+    mode = mode_named(mode)
     homes = _joined(points, "points", roads, mode, leg_limit_m, barriers)
     sites = _joined(facilities, "facilities", roads, mode, leg_limit_m, barriers)
     trips = Trips(roads.for_mode(mode), leg_detour, direction, engine)
@@ -151,6 +144,11 @@ def nearest_facility(
         },
         index=points.index,
     )
+
+
+def _check_limit(limit_minutes: float) -> None:
+    if not limit_minutes > 0:
+        raise InputError(f"limit_minutes must be above 0, not {limit_minutes!r}")
 
 
 def _labels(table: Points, positions: Integers) -> NDArray[np.object_]:
@@ -219,9 +217,10 @@ def nearest(
     >>> backup["rank"].tolist(), backup.groupby("point")["minutes"].is_monotonic_increasing.all()
     ([1, 2, 1, 2], np.True_)
     """
-    if k < 1:
-        raise InputError(f"k must be at least 1, not {k!r}")
-    mode = _mode(mode)
+    if not isinstance(k, Integral) or k < 1:
+        raise InputError(f"k must be a whole number of at least 1, not {k!r}")
+    _check_limit(limit_minutes)
+    mode = mode_named(mode)
     homes = _joined(points, "points", roads, mode, leg_limit_m, barriers)
     sites = _joined(facilities, "facilities", roads, mode, leg_limit_m, barriers)
     trips = Trips(roads.for_mode(mode), leg_detour, direction, engine)
@@ -319,9 +318,8 @@ def cost_matrix(
     >>> minutes.shape == (len(homes), len(care)), bool(minutes.data.max() <= 15)
     (True, True)
     """
-    if not limit_minutes > 0:
-        raise InputError(f"limit_minutes must be above 0, not {limit_minutes!r}")
-    mode = _mode(mode)
+    _check_limit(limit_minutes)
+    mode = mode_named(mode)
     starts = _joined(origins, "origins", roads, mode, leg_limit_m, barriers)
     ends = _joined(destinations, "destinations", roads, mode, leg_limit_m, barriers)
     net = roads.for_mode(mode)
@@ -479,7 +477,7 @@ def reach(
         raise InputError(f"minutes must be a positive number, not {minutes!r}")
     if isinstance(roads, nx.MultiDiGraph):
         roads = RoadNetwork.from_graph(roads)
-    mode = _mode(mode)
+    mode = mode_named(mode)
     sites = _joined(facilities, "facilities", roads, mode, leg_limit_m, barriers)
     trips = Trips(roads.for_mode(mode), leg_detour, direction, engine)
     parts: list[Parts] = []
@@ -608,7 +606,7 @@ def route(
     for what, points in (("origin", origin), ("destination", destination)):
         if len(points) != 1:
             raise InputError(f"the {what} must be one point, not {len(points)}")
-    mode = _mode(mode)
+    mode = mode_named(mode)
     start = _joined(origin, "origin", roads, mode, leg_limit_m, barriers)
     end = _joined(destination, "destination", roads, mode, leg_limit_m, barriers)
     trips = Trips(roads.for_mode(mode), leg_detour)

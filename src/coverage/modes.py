@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-__all__ = ["MODES", "SLOPE_RULES", "Mode"]
+from .errors import InputError
+
+__all__ = ["MODES", "SLOPE_RULES", "Mode", "mode_named"]
 
 SLOPE_RULES = ("", "tobler", "tobler_mean")
 
@@ -189,3 +191,33 @@ MODES: Mapping[str, Mode] = MappingProxyType(
         )
     }
 )
+
+
+def mode_named(mode: str | Mode) -> Mode:
+    """Give a mode by its name; one that is given itself is passed on.
+
+    Parameters
+    ----------
+    mode : str or Mode
+        A name in `MODES`, or a mode.
+
+    Returns
+    -------
+    Mode
+        The mode.
+
+    Raises
+    ------
+    InputError
+        Where no mode has that name; the message lists those there are.
+
+    Examples
+    --------
+    >>> mode_named("walk").speed_kph
+    4.0
+    """
+    if isinstance(mode, Mode):
+        return mode
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}; known: {', '.join(MODES)}, or give a Mode")
+    return MODES[mode]
