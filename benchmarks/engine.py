@@ -657,7 +657,7 @@ def reopen_rows(case: Case) -> Iterator[Row]:
         return roads
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "prepared.npz")
+        path = Path(folder, "prepared.parquet")
         _compiled(case, case.mode).save(path)
         found = nearest_ours(join_points(case, reopen(path), case.mode))
         for kind in case.peer_kinds:
@@ -938,7 +938,7 @@ def _child(*arguments: str) -> str:
 def memory_rows(nodes: int) -> Iterator[Row]:
     """Peak memory of processes that build, and reopen, a network and answer twelve kinds."""
     with tempfile.TemporaryDirectory() as folder:
-        arrays, saved = str(Path(folder, "arrays.npz")), str(Path(folder, "prepared.npz"))
+        arrays, saved = str(Path(folder, "arrays.npz")), str(Path(folder, "prepared.parquet"))
         drawn = networks.planar_arrays(nodes)
         rng = np.random.default_rng(networks.SEED)
         at = rng.integers(drawn["x"].size, size=drawn["x"].size // 10)

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
@@ -224,12 +225,20 @@ def test_the_buffer_is_in_metres_and_said(download, overpass):
 def test_farthest_reach():
     plan = fc.load_plan("luanping-2025")
     assert farthest_reach(plan) == 30 * 80_000 / 60
-    walks = tuple(s for s in plan.standards if all(a.mode == "walk" for a in s.alternatives))
-    assert farthest_reach(replace(plan, standards=walks)) == 1000
+
+    def reach(*alternatives, **changes):
+        standard = replace(plan.standards[0], alternatives=alternatives)
+        return farthest_reach(replace(plan, standards=(standard,), **changes))
+
+    walk = fc.Alternative(mode="walk", minutes=15)
+    assert reach(walk) == 1000
+    assert reach(walk, fc.Alternative(mode="ebike", minutes=10)) == 3000
+    assert reach(walk, SimpleNamespace(mode="walk", minutes=None, metres=1500.0)) == 1500
+    # Who drives slower than people walk is still carried by the walk to the road.
+    slow = {**plan.modes, "walk": replace(plan.modes["walk"], speed_kph=2.0, leg_speed_kph=5.0)}
+    assert reach(walk, modes=slow) == 1250
     downhill = {**plan.modes, "walk": replace(plan.modes["walk"], slope="tobler")}
-    assert farthest_reach(replace(plan, standards=walks, modes=downhill)) == pytest.approx(
-        1191.2, 1e-3
-    )
+    assert reach(walk, modes=downhill) == pytest.approx(1191.2, abs=0.1)
     with pytest.raises(ValueError, match="no standard"):
         farthest_reach(replace(plan, standards=()))
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"network", "osm", "sample", "units", "facilities"},
     {"snapping", "prepared", "conditions"},
     {"roads", "demand", "search"},
-    {"travel", "journeys", "verdicts"},
+    {"travel", "journeys", "verdicts", "download"},
     {"isochrones", "ledger", "rates"},
     {"assessment"},
     {"projects"},

@@ -12,6 +12,7 @@ from .conditions import add_elevation, close_roads
 from .county import County, read_county, run_county
 from .datums import to_wgs84
 from .demand import read_demand, spread_demand
+from .download import DownloadError, download_roads
 from .errors import CoverageError, Finding, InputError
 from .facilities import read_facilities
 from .isochrones import isochrones
@@ -36,6 +37,7 @@ __all__ = [
     "County",
     "CoverageError",
     "CoverageReport",
+    "DownloadError",
     "Finding",
     "Indicator",
     "InputError",
@@ -53,6 +55,7 @@ __all__ = [
     "close_roads",
     "cost_matrix",
     "coverage_map",
+    "download_roads",
     "intake_report",
     "isochrones",
     "join_points",

@@ -15,6 +15,7 @@ from typing import Any
 import geopandas as gpd
 
 from .assessment import CoverageReport, assess
+from .conditions import add_elevation, close_roads
 from .demand import read_demand
 from .errors import ConfigError
 from .facilities import read_facilities
@@ -46,6 +47,8 @@ STEPS = (
     "workbook",
     "manifest",
 )
+_ROAD_OPTIONS = ("classes", "crossings", "snap_tolerance_m")
+_TRAVEL_OPTIONS = ("leg_limit_m", "leg_detour", "direction")
 _PACKAGES = (
     "facility-coverage",
     "geopandas",
@@ -74,10 +77,15 @@ class County:
     plan: str | Path
     demand: Path | None = None
     neighbours: Path | None = None
+    closures: Path | None = None
+    barriers: Path | None = None
+    elevation: Path | None = None
     datum: str | None = None
     crs: str | None = None
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict)
+    road_options: Mapping[str, Any] = field(default_factory=dict)
+    travel_options: Mapping[str, Any] = field(default_factory=dict)
     circle_kind: str | None = None
     circle_mode: str = "walk"
     circle_minutes: tuple[float, ...] = (5.0, 10.0, 15.0)
@@ -93,6 +101,9 @@ class County:
             "facilities": self.facilities,
             "roads": self.roads,
             "neighbours": self.neighbours,
+            "closures": self.closures,
+            "barriers": self.barriers,
+            "elevation": self.elevation,
         }
         return {name: path for name, path in named.items() if path is not None}
 
@@ -177,6 +188,8 @@ def read_county(path: str | Path) -> County:
             "files",
             "layers",
             "columns",
+            "roads",
+            "travel",
             "circles",
             "outputs",
         ],
@@ -184,14 +197,18 @@ def read_county(path: str | Path) -> County:
         error=ConfigError,
     )
     names = ["units", "demand", "facilities", "roads", "neighbours"]
+    conditions = ["closures", "barriers", "elevation"]
     files = require(table, "files", dict, where=where, error=ConfigError)
-    check_keys(files, names, where=f"{where}: [files]", error=ConfigError)
+    check_keys(files, [*names, *conditions], where=f"{where}: [files]", error=ConfigError)
     columns, layers = table.get("columns", {}), table.get("layers", {})
     check_keys(columns, names, where=f"{where}: [columns]", error=ConfigError)
     check_keys(layers, names, where=f"{where}: [layers]", error=ConfigError)
     circles, outputs = table.get("circles", {}), table.get("outputs", {})
     check_keys(circles, ["kind", "mode", "minutes"], where=f"{where}: [circles]", error=ConfigError)
     check_keys(outputs, ["folder"], where=f"{where}: [outputs]", error=ConfigError)
+    roads, travel = table.get("roads", {}), table.get("travel", {})
+    check_keys(roads, _ROAD_OPTIONS, where=f"{where}: [roads]", error=ConfigError)
+    check_keys(travel, _TRAVEL_OPTIONS, where=f"{where}: [travel]", error=ConfigError)
     lang = table.get("lang", "zh")
     if lang not in {"zh", "en"}:
         raise ConfigError(f"{where}: lang must be 'zh' or 'en', not {lang!r}")
@@ -201,13 +218,19 @@ def read_county(path: str | Path) -> County:
         text = require(files, name, str, where=f"{where}: [files]", error=ConfigError)
         return folder / str(text)
 
+    def maybe(name: str) -> Path | None:
+        return file(name) if name in files else None
+
     plan = require(table, "plan", str, where=where, error=ConfigError)
     minutes = tuple(circles.get("minutes", (5, 10, 15)))
     return County(
         name=require(table, "name", str, where=where, error=ConfigError),
         units=file("units"),
-        demand=file("demand") if "demand" in files else None,
-        neighbours=file("neighbours") if "neighbours" in files else None,
+        demand=maybe("demand"),
+        neighbours=maybe("neighbours"),
+        closures=maybe("closures"),
+        barriers=maybe("barriers"),
+        elevation=maybe("elevation"),
         facilities=file("facilities"),
         roads=file("roads"),
         plan=folder / plan if plan.endswith(".toml") else plan,
@@ -215,6 +238,8 @@ def read_county(path: str | Path) -> County:
         crs=table.get("crs"),
         columns=columns,
         layers=layers,
+        road_options=roads,
+        travel_options=travel,
         circle_kind=circles.get("kind"),
         circle_mode=circles.get("mode", "walk"),
         circle_minutes=tuple(float(m) for m in minutes),
@@ -283,10 +308,21 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
     )
     begin("roads")
     roads = read_roads(
-        county.roads, crs=county.crs, layer=layers.get("roads"), columns=columns.get("roads")
+        county.roads,
+        crs=county.crs,
+        layer=layers.get("roads"),
+        columns=columns.get("roads"),
+        **county.road_options,
     )
+    if county.closures is not None:
+        roads = close_roads(roads, read_layer(county.closures))
+    if county.elevation is not None:
+        roads = add_elevation(roads, county.elevation)
+    barriers = None if county.barriers is None else read_layer(county.barriers)
     begin("travel_times")
-    access = travel_times(units, facilities, roads, plan, demand=demand)
+    access = travel_times(
+        units, facilities, roads, plan, demand=demand, barriers=barriers, **county.travel_options
+    )
     begin("assess")
     report = assess(units, facilities, access, plan)
     begin("projects")
@@ -299,6 +335,8 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
         kind=kind,
         mode=plan.modes[county.circle_mode],
         minutes=county.circle_minutes,
+        barriers=barriers,
+        **county.travel_options,
     )
     begin("map")
     drawn = coverage_map(

@@ -32,7 +32,7 @@ from .files import write_beside
 from .graphs import metric_crs
 from .network import RoadNetwork
 from .osm import OsmWays, read_overpass_ways
-from .roads import _from_ways
+from .roads import network_from_ways
 
 if TYPE_CHECKING:
     from .standards import Plan
@@ -229,7 +229,7 @@ taken, or buffer_m in metres (0 for the area alone)
             value=f"{reach_m:.0f}",
         )
     )
-    return _from_ways(
+    return network_from_ways(
         coords,
         way,
         key,

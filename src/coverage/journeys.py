@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from numbers import Integral
 from typing import Any, TypeAlias
 
 import geopandas as gpd
@@ -217,7 +216,7 @@ def nearest(
     >>> backup["rank"].tolist(), backup.groupby("point")["minutes"].is_monotonic_increasing.all()
     ([1, 2, 1, 2], np.True_)
     """
-    if not isinstance(k, Integral) or k < 1:
+    if not isinstance(k, (int, np.integer)) or k < 1:
         raise InputError(f"k must be a whole number of at least 1, not {k!r}")
     _check_limit(limit_minutes)
     mode = mode_named(mode)
@@ -497,6 +496,7 @@ def reach(
         else (none, none, np.empty(0))
     )
     order = np.argsort(facility, kind="stable")
+    by_facility = np.argsort(node_facility, kind="stable")
     return Reach(
         facilities=facilities.index,
         roads=roads,
@@ -505,9 +505,9 @@ def reach(
         edge=edge[order].astype(np.int64),
         start=start[order],
         end=end[order],
-        node_facility=node_facility.astype(np.int64),
-        node=node.astype(np.int64),
-        node_minutes=node_minutes,
+        node_facility=node_facility[by_facility].astype(np.int64),
+        node=node[by_facility].astype(np.int64),
+        node_minutes=node_minutes[by_facility],
     )
 
 
@@ -677,7 +677,7 @@ def _pieces(trips: Trips, start: Snaps, end: Snaps) -> list[tuple[int, float, fl
         if where == node
     ]
     pieces.append((last, min(options)[1], g))
-    return [piece for piece in pieces if piece[1] != piece[2]]
+    return pieces
 
 
 def _cheapest_edge(trips: Trips, tail: int, head: int) -> tuple[int, float, float]:
@@ -699,28 +699,41 @@ def _cheapest_edge(trips: Trips, tail: int, head: int) -> tuple[int, float, floa
 def _road_rows(
     trips: Trips, roads: RoadNetwork, pieces: Sequence[tuple[int, float, float]]
 ) -> list[dict[str, Any]]:
-    net, edges = trips.net, roads.edges
-    rows = []
-    for number, (edge, start, end) in enumerate(pieces):
-        line = np.asarray(edges.geometry.array)[[edge]]
-        low, high = min(start, end), max(start, end)
-        shape = substrings(line, np.array([low]), np.array([high]))[0]
-        pace = net.forward_minutes if end > start else net.backward_minutes
-        minutes = pace[edge] * (high - low)
-        if number + 1 < len(pieces):  # a junction is passed at the end of all but the last
-            minutes += net.delay_minutes[(net.v if end == 1 else net.u)[edge]]
-        rows.append(
-            {
-                "part": "road",
-                "edge": edge,
-                "name": edges["name"].iloc[edge] if "name" in edges else None,
-                "highway": edges["highway"].iloc[edge],
-                "length_m": float(edges["length_m"].iloc[edge] * (high - low)),
-                "minutes": float(minutes),
-                "geometry": shape if end > start else shape.reverse(),
-            }
-        )
-    return rows
+    """Give a row a piece; what no metre is travelled on counts towards the piece beside it."""
+    net = trips.net
+    edge = np.array([piece[0] for piece in pieces])
+    start, end = np.array([piece[1:] for piece in pieces], dtype=float).T
+    share = np.abs(end - start)
+    pace = np.where(end > start, net.forward_minutes[edge], net.backward_minutes[edge])
+    minutes = share * np.where(share > 0, pace, 0.0)
+    # A junction is passed at the end of all but the last.
+    minutes[:-1] += net.delay_minutes[np.where(end == 1, net.v[edge], net.u[edge])][:-1]
+    travelled = share > 0
+    if not travelled.any():
+        # From a junction to the same junction there is at most the wait.
+        travelled[0] = minutes.any()
+    kept = np.flatnonzero(travelled)
+    if kept.size == 0:
+        return []
+    owner = np.clip(np.searchsorted(kept, np.arange(edge.size)), 0, kept.size - 1)
+    minutes = np.bincount(owner, weights=minutes)
+    edge, start, end, share = edge[kept], start[kept], end[kept], share[kept]
+    shapes = substrings(
+        np.asarray(roads.edges.geometry.array)[edge], np.minimum(start, end), np.maximum(start, end)
+    )
+    rows = roads.edges.iloc[edge]
+    return [
+        {
+            "part": "road",
+            "edge": int(edge[number]),
+            "name": rows["name"].iloc[number] if "name" in rows else None,
+            "highway": rows["highway"].iloc[number],
+            "length_m": float(rows["length_m"].iloc[number] * share[number]),
+            "minutes": float(minutes[number]),
+            "geometry": shape.reverse() if end[number] < start[number] else shape,
+        }
+        for number, shape in enumerate(shapes)
+    ]
 
 
 def _walk_row(trips: Trips, leg_m: float, xy: Floats) -> dict[str, Any]:

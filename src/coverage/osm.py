@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import geopandas as gpd
@@ -37,7 +40,9 @@ _WAY_TAGS = (
 # Areas, by tag or by what their class means.
 _AREAS = frozenset({"rest_area", "services"})
 _NO_ENTRY = frozenset({"no", "private"})
-_WKB_HEAD = 9  # byte order, type and number of points
+_OPL_ESCAPE = re.compile("%([0-9a-fA-F]+)%")
+_OPL_LETTERS = bytes.maketrans(b"nxy,", b"    ")
+_NOWHERE = 999  # no longitude
 
 OsmWays = tuple[
     NDArray[np.float64],
@@ -97,11 +102,9 @@ def _osmium() -> Any:
     return osmium
 
 
-def _processor(path: Path) -> Any:
-    osmium = _osmium()
+def _refuse_missing(path: Path) -> None:
     if not path.is_file():
         raise MissingInputError(f"{path}: there is no such file")
-    return osmium.FileProcessor(str(path)).with_locations()
 
 
 def read_osm_ways(path: Path) -> OsmWays:
@@ -136,59 +139,81 @@ def read_osm_ways(path: Path) -> OsmWays:
     MissingInputError, InputError, MissingDependencyError
         Where the file is not there, is no OSM file or has no road, or pyosmium is not installed.
     """
+    rows: list[tuple[Any, ...]] = []
+    counts: list[int] = []
+    places: list[str] = []
+    gates: list[int] = []
+    seen = _Seen()
+    for line in _opl_lines(path):
+        item, tags, nodes = line.split(" ", 2)
+        number = int(item[1:])
+        get = dict([tag.split("=") for tag in tags[1:].split(",")]).get
+        if item[0] == "n":
+            if _nobody_may(get):
+                gates.append(number)
+            continue
+        if get("area") == "yes" or get("highway") in _AREAS:
+            continue
+        if _nobody_may(get):
+            seen.closed += 1
+            continue
+        values = map(get, _WAY_TAGS)
+        rows.append((number, *(_plain(v) if v and "%" in v else v for v in values)))
+        counts.append(nodes.count("n"))
+        if counts[-1]:
+            places.append(nodes[1:])
+    # "n1x9.5y47.1,n2xy": id, longitude and latitude, which are blank beyond the extract's edge.
+    text = ",".join(places).replace("xy", f"x{_NOWHERE}y{_NOWHERE}").encode()
+    vertices = np.fromstring(text.translate(_OPL_LETTERS), sep=" ").reshape(-1, 3)
+    known = vertices[:, 1] < _NOWHERE
+    way = np.repeat(np.arange(len(counts)), counts)
+    present = np.bincount(way[known], minlength=len(counts))
+    seen.incomplete = int((present < np.maximum(counts, 2)).sum())
+    kept = present > 1
+    vertices = vertices[known & kept[way]]
+    return _arrays(
+        vertices[:, 1:],
+        vertices[:, 0].astype(np.int64),
+        present[kept],
+        [row for row, good in zip(rows, kept.tolist(), strict=True) if good],
+        gates,
+        seen,
+        path.name,
+    )
+
+
+def _opl_lines(path: Path) -> list[str]:
+    """Give the roads, with their nodes' places, and the barriers of a file as lines of OPL.
+
+    pyosmium filters and writes them without a call of Python for each node, which would cost as
+    much as all the rest. Format: https://osmcode.org/opl-file-format/
+    """
     osmium = _osmium()
+    _refuse_missing(path)
+    places = osmium.NodeLocationsForWays(osmium.index.create_map("flex_mem"))
+    places.ignore_errors()
     roads = osmium.filter.KeyFilter("highway")
     roads.enable_for(osmium.osm.WAY)
     barriers = osmium.filter.KeyFilter("barrier")
     barriers.enable_for(osmium.osm.NODE)
-    wanted = (
-        _processor(path)
-        .with_filter(osmium.filter.EntityFilter(osmium.osm.NODE | osmium.osm.WAY))
-        .with_filter(roads)
-        .with_filter(barriers)
-    )
-    # pyosmium writes a line's coordinates in one call; node by node costs twice the whole reading.
-    line_of, all_nodes = osmium.geom.WKBFactory().create_linestring, osmium.geom.use_nodes.ALL
-    lines: list[bytes] = []
-    refs: list[int] = []
-    counts: list[int] = []
-    rows: list[tuple[Any, ...]] = []
-    gates: list[int] = []
-    seen = _Seen()
-    try:
-        for item in wanted:
-            get = item.tags.get
-            if item.is_node():
-                if _nobody_may(get):
-                    gates.append(item.id)
-                continue
-            if get("area") == "yes" or get("highway") in _AREAS:
-                continue
-            if _nobody_may(get):
-                seen.closed += 1
-                continue
-            nodes = item.nodes
-            if len(nodes) < 2:  # noqa: PLR2004 - a line has two ends
-                seen.incomplete += 1
-                continue
-            try:
-                line = bytes.fromhex(line_of(nodes, all_nodes))[_WKB_HEAD:]
-                known = [node.ref for node in nodes]
-            except osmium.InvalidLocationError:
-                seen.incomplete += 1
-                present = [(n.ref, n.lon, n.lat) for n in nodes if n.location.valid()]
-                if len(present) < 2:  # noqa: PLR2004
-                    continue
-                line = np.array([place for _, *place in present], dtype="<f8").tobytes()
-                known = [ref for ref, *_ in present]
-            lines.append(line)
-            refs += known
-            counts.append(len(known))
-            rows.append((item.id, *map(get, _WAY_TAGS)))
-    except RuntimeError as fault:
-        raise InputError(f"{path}: not a readable OSM file ({fault})") from None
-    coords = np.frombuffer(b"".join(lines), dtype="<f8").astype(float).reshape(-1, 2)
-    return _arrays(coords, refs, counts, rows, gates, seen, path.name)
+    kinds = osmium.filter.EntityFilter(osmium.osm.NODE | osmium.osm.WAY)
+    with TemporaryDirectory() as folder:
+        lines = Path(folder) / "roads.opl"
+        target = osmium.io.File(str(lines), "opl,locations_on_ways=true,add_metadata=false")
+        try:
+            with (
+                closing(osmium.io.Reader(str(path))) as reader,
+                closing(osmium.SimpleWriter(target)) as writer,
+            ):
+                osmium.apply(reader, places, kinds, roads, barriers, writer)
+        except RuntimeError as fault:
+            raise InputError(f"{path}: not a readable OSM file ({fault})") from None
+        return lines.read_text("utf-8").split("\n")[:-1]
+
+
+def _plain(text: str) -> str:
+    """Give a text of OPL without its escapes (``%20%`` is a space)."""
+    return _OPL_ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
 
 
 def read_overpass_ways(answers: Iterable[Mapping[str, Any]], name: str) -> OsmWays:
@@ -245,13 +270,15 @@ def read_overpass_ways(answers: Iterable[Mapping[str, Any]], name: str) -> OsmWa
         rows.append((number, *map(get, _WAY_TAGS)))
     flat = chain.from_iterable(map(places.__getitem__, refs))
     coords = np.fromiter(flat, dtype=float, count=2 * len(refs)).reshape(-1, 2)
-    return _arrays(coords, refs, counts, rows, sorted(closed_nodes), seen, name)
+    return _arrays(
+        coords, np.asarray(refs, dtype=np.int64), counts, rows, sorted(closed_nodes), seen, name
+    )
 
 
 def _arrays(
     coords: NDArray[np.float64],
-    refs: list[int],
-    counts: list[int],
+    key: NDArray[np.int64],
+    counts: NDArray[np.int64] | list[int],
     rows: list[tuple[Any, ...]],
     gates: list[int],
     seen: _Seen,
@@ -264,7 +291,6 @@ def _arrays(
         ways["junction"].isin(["roundabout", "circular"]) | (ways["highway"] == "motorway")
     )
     ways.loc[implied, "oneway"] = "yes"
-    key = np.asarray(refs, dtype=np.int64)
     seen.gates = int(np.isin(np.asarray(gates, dtype=np.int64), key).sum())
     way = np.repeat(np.arange(len(counts)), counts)
     return coords, way, key, ways, pyproj.CRS("EPSG:4326"), seen.findings(name)
@@ -298,8 +324,10 @@ def read_osm_places(
             by_tag.setdefault((key, value), []).append(kind)
     rows = []
     relations = 0
-    tagged = _osmium().filter.KeyFilter(*sorted({key for key, _ in by_tag}))
-    for item in _processor(path).with_filter(tagged):
+    osmium = _osmium()
+    _refuse_missing(path)
+    tagged = osmium.filter.KeyFilter(*sorted({key for key, _ in by_tag}))
+    for item in osmium.FileProcessor(str(path)).with_locations().with_filter(tagged):
         found = sorted({k for tag in item.tags for k in by_tag.get((tag.k, tag.v), [])})
         if not found:
             continue

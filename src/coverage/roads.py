@@ -159,7 +159,7 @@ def read_roads(
         if name.endswith((".pbf", ".osm", ".osm.gz", ".osm.bz2")):
             from .osm import read_osm_ways  # noqa: PLC0415 - an optional dependency
 
-            return _from_ways(*read_osm_ways(path), crs=crs, source=path.name)
+            return network_from_ways(*read_osm_ways(path), crs=crs, source=path.name)
         if name.endswith((".parquet", ".geoparquet")) and path.is_file() and is_prepared(path):
             return _open_prepared(path, crs=crs)
     lines, findings, file = _read_lines(source, columns=columns, layer=layer, classes=classes)
@@ -447,7 +447,7 @@ def _from_lines(
         coords, line, key = noded.coords, noded.line, noded.key
         findings += _noding_findings(noded, row, file, lines.crs)
     findings += _duplicate_findings(same, row, file)
-    return _from_ways(
+    return network_from_ways(
         coords,
         line,
         key,
@@ -644,7 +644,7 @@ def _direction(
     return one_way, backward, [finding]
 
 
-def _from_ways(
+def network_from_ways(
     coords: NDArray[np.float64],
     way: NDArray[np.int64],
     key: NDArray[np.int64],

@@ -222,7 +222,7 @@ class SiteSearch:
     Attributes
     ----------
     site : ndarray of int
-        The chosen sites that join a road.
+        The chosen sites that join a road; of several at one spot the first.
     node_minutes : ndarray of float, shape (n_nodes,)
         Minutes between each node and the nearest site's door; infinite where there is none.
     node_site : ndarray of int, shape (n_nodes,)
@@ -240,6 +240,8 @@ class SiteSearch:
     def __post_init__(self) -> None:
         """Run the search."""
         site = np.flatnonzero(self.chosen & (self.sites.edge >= 0))
+        # Which of equal sources a search comes from is chance: the table's order shall decide.
+        site = site[_first_at_each_spot(self.sites.take(site))]
         object.__setattr__(self, "site", site)
         run = _nearest_by_networkx if self.trips.engine == "networkx" else _nearest_by_scipy
         minutes, number = run(self.trips, self.sites.take(site), self.limit_minutes)
@@ -300,6 +302,16 @@ class SiteSearch:
         if not self.chosen.any():
             reason[:] = "no_facility_of_kind"
         return reason
+
+
+def _first_at_each_spot(sites: Snaps) -> Integers:
+    """Give the positions of sites before which none is at the same spot, ascending."""
+    keys = (sites.leg_m, sites.fraction, sites.edge)
+    order = np.lexsort(keys)  # stable: equal ones stay in the order of the table
+    differs = np.zeros(max(order.size - 1, 0), dtype=bool)
+    for key in keys:
+        differs |= np.diff(key[order]) != 0
+    return np.sort(order[np.r_[True, differs][: order.size]])
 
 
 def _on_same_edge(
