@@ -152,14 +152,13 @@ def download_roads(
 
     Examples
     --------
-    >>> from facility_coverage import load_plan
-    >>> from facility_coverage.download import download_roads
+    >>> import facility_coverage as fc
     >>> box = (117.15, 40.85, 117.60, 41.10)
-    >>> roads = download_roads(box, plan=load_plan("luanping-2025"))  # doctest: +SKIP
+    >>> roads = fc.download_roads(box, plan=fc.load_plan("luanping-2025"))  # doctest: +SKIP
 
     How far beyond the border it asks is a choice, not a guess:
 
-    >>> download_roads(box)
+    >>> fc.download_roads(box)
     Traceback (most recent call last):
         ...
     ValueError: how far beyond the border do roads count? Give the plan, whose farthest reach is \
