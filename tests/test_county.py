@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 from openpyxl import load_workbook
 
@@ -62,6 +63,27 @@ def test_run_writes_map_workbook_and_manifest(folder, capsys):
     assert manifest["rows"]["units"] == 213
     assert set(manifest["inputs"]) == {"units", "demand", "facilities", "roads"}
     assert "示例数据" in manifest["stamp"]
+
+
+def test_closed_roads_and_travel_options_of_a_county(folder, roads, report):
+    middle = roads.edges.geometry.iloc[[int(np.argmax(roads.edges["highway"] == "secondary"))]]
+    middle.centroid.buffer(3000).to_frame("geometry").to_file(folder / "flood.gpkg")
+    text = TOML.replace(
+        "[circles]", 'closures = "flood.gpkg"\n[travel]\nleg_limit_m = 50\n[circles]'
+    )
+    (folder / "county.toml").write_text(text, encoding="utf-8")
+    run = fc.run_county(fc.read_county(folder / "county.toml"))
+    assert len(run.report.roads) != len(report.roads)
+    assert run.report.access.options["leg_limit_m"] == 50
+    far = [(one.access.table["reason"] == "off_network").sum() for one in (report, run.report)]
+    assert far[0] < far[1]
+    manifest = json.loads((folder / "out" / "manifest.json").read_text("utf-8"))
+    assert "closures" in manifest["inputs"]
+    assert manifest["options"]["leg_limit_m"] == 50
+    text = text.replace("leg_limit_m = 50", 'leg_limit_m = "50 m"')
+    (folder / "county.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"\[travel\]: 'leg_limit_m' must be int or float"):
+        fc.read_county(folder / "county.toml")
 
 
 def test_demo_equals_the_ten_calls(tmp_path, report, capsys):

@@ -13,8 +13,23 @@ import facility_coverage as fc
 from facility_coverage.errors import InputError, MissingInputError
 from facility_coverage.osm import read_osm_ways, read_overpass_ways
 
-KEYS = """highway oneway oneway:bicycle maxspeed name ref bridge tunnel layer junction
-access foot bicycle vehicle motor_vehicle""".split()
+KEYS = [
+    "highway",
+    "oneway",
+    "oneway:bicycle",
+    "maxspeed",
+    "name",
+    "ref",
+    "bridge",
+    "tunnel",
+    "layer",
+    "junction",
+    "access",
+    "foot",
+    "bicycle",
+    "vehicle",
+    "motor_vehicle",
+]
 
 
 class Oracle(osmium.SimpleHandler):

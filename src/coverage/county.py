@@ -47,8 +47,9 @@ STEPS = (
     "workbook",
     "manifest",
 )
-_ROAD_OPTIONS = ("classes", "crossings", "snap_tolerance_m")
-_TRAVEL_OPTIONS = ("leg_limit_m", "leg_detour", "direction")
+_NUMBER = (int, float)
+_ROAD_OPTIONS = {"classes": dict, "crossings": str, "snap_tolerance_m": _NUMBER}
+_TRAVEL_OPTIONS = {"leg_limit_m": _NUMBER, "leg_detour": _NUMBER, "direction": str}
 _PACKAGES = (
     "facility-coverage",
     "geopandas",
@@ -206,9 +207,8 @@ def read_county(path: str | Path) -> County:
     circles, outputs = table.get("circles", {}), table.get("outputs", {})
     check_keys(circles, ["kind", "mode", "minutes"], where=f"{where}: [circles]", error=ConfigError)
     check_keys(outputs, ["folder"], where=f"{where}: [outputs]", error=ConfigError)
-    roads, travel = table.get("roads", {}), table.get("travel", {})
-    check_keys(roads, _ROAD_OPTIONS, where=f"{where}: [roads]", error=ConfigError)
-    check_keys(travel, _TRAVEL_OPTIONS, where=f"{where}: [travel]", error=ConfigError)
+    roads = _options(table, "roads", _ROAD_OPTIONS, where=where)
+    travel = _options(table, "travel", _TRAVEL_OPTIONS, where=where)
     lang = table.get("lang", "zh")
     if lang not in {"zh", "en"}:
         raise ConfigError(f"{where}: lang must be 'zh' or 'en', not {lang!r}")
@@ -364,6 +364,18 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
     return CountyRun(report, projects, circles, outputs, seconds)
 
 
+def _options(
+    table: Mapping[str, Any], name: str, known: Mapping[str, Any], *, where: str
+) -> dict[str, Any]:
+    """Give a table of options, each known and of its type."""
+    options: dict[str, Any] = table.get(name, {})
+    where = f"{where}: [{name}]"
+    check_keys(options, known, where=where, error=ConfigError)
+    for key in options:
+        require(options, key, known[key], where=where, error=ConfigError)
+    return options
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -398,7 +410,7 @@ def _manifest(
             "projects": len(projects),
         },
         "crs": {"units": report.units.crs.to_string(), "roads": report.roads.crs.to_string()},
-        "options": dict(report.access.options),
+        "options": {"roads": dict(county.road_options), **report.access.options},
         "packages": {
             "python": platform.python_version(),
             **{name: version(name) for name in _PACKAGES},
