@@ -94,7 +94,8 @@ def planar_arrays(nodes: int, *, seed: int = SEED) -> dict[str, NDArray]:
 
     # A random spanning tree keeps every junction reachable both ways; the rest is thinned.
     chance = rng.permutation(u.size) + 1.0
-    tree = minimum_spanning_tree(coo_array((chance, (u, v)), shape=(row.size,) * 2).tocsr())
+    ends = u.astype(np.int32), v.astype(np.int32)  # SciPy before 1.17 takes no other
+    tree = minimum_spanning_tree(coo_array((chance, ends), shape=(row.size,) * 2).tocsr())
     in_tree = np.isin(chance, tree.data)
     wanted = round(DIRECTED_EDGES_A_NODE * row.size / (2 - ONE_WAY_SHARE))
     spare = np.flatnonzero(~in_tree)
