@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import chain
 from operator import itemgetter, methodcaller
 from typing import TYPE_CHECKING, Any
@@ -101,43 +100,45 @@ def _streets(graph: nx.MultiDiGraph, position: dict[Any, int]) -> pd.DataFrame:
     head = np.repeat(np.fromiter(heads, dtype=np.int64, count=len(parallel)), count)
     degree = np.fromiter(map(len, neighbours), dtype=np.int64, count=len(neighbours))
     tail = np.repeat(np.repeat(np.arange(len(neighbours)), degree), count)
-    present = Counter(chain.from_iterable(edges))
     length = _lengths(graph, edges)
-    osmid = _column(edges, "osmid", present)
-    against = np.fromiter(
-        (value is True for value in _column(edges, "reversed", present)), bool, count=len(edges)
-    )
+    osmid = _column(edges, "osmid")
+    turned = _column(edges, "reversed")
+    against = np.fromiter((value is True for value in turned), bool, count=len(edges))
     back = (tail > head) | ((tail == head) & against)
     kept, one_way = _paired(tail, head, length, pd.factorize(osmid)[0], back)
 
+    streets = list(map(edges.__getitem__, kept.tolist()))
     columns: dict[str, Any] = {
         "u": tail[kept],
         "v": head[kept],
         "length_m": length[kept],
-        "highway": _column(edges, "highway", present, first_of_list=True)[kept],
-        "geometry": _column(edges, "geometry", present)[kept],
+        "highway": _column(streets, "highway", first_of_list=True),
+        "geometry": _column(streets, "geometry"),
         "osmid": osmid[kept],
         "oneway": one_way,
     }
+    present = set(chain.from_iterable(streets))
     for name in _KEPT[1:]:
         stored = _OSM_NAMES.get(name, name)
-        if present[stored]:
-            columns[name] = _column(edges, stored, present)[kept]
+        if stored in present:
+            columns[name] = _column(streets, stored)
     if "speed_kph" in columns:
         columns["speed_kph"] = pd.to_numeric(columns["speed_kph"], errors="coerce").astype(float)
     return pd.DataFrame(columns)
 
 
 def _column(
-    edges: list[dict[str, Any]], name: str, present: Counter[str], *, first_of_list: bool = False
+    edges: list[dict[str, Any]], name: str, *, first_of_list: bool = False
 ) -> NDArray[np.object_]:
-    """Give one attribute of all edges, None where an edge lacks it.
+    """Give one attribute of edges, None where an edge lacks it.
 
     OSMnx lists the values of merged ways: they are joined to one text, or the first is taken (the
     class the street begins with).
     """
-    get = itemgetter(name) if present[name] == len(edges) else methodcaller("get", name)
-    values = list(map(get, edges))
+    try:
+        values = list(map(itemgetter(name), edges))
+    except KeyError:
+        values = list(map(methodcaller("get", name), edges))
     if list in set(map(type, values)):
         values = [
             value
@@ -176,7 +177,7 @@ def _paired(
     OSM id and length (in centimetres).
     """
     low, high = np.minimum(tail, head), np.maximum(tail, head)
-    key = [np.round(length * 100), osmid, high, low]
+    key = [np.round(length * 100), osmid, low * (high.max() + 1) + high]
     order = np.lexsort((back, *key))
     change = np.zeros(order.size, dtype=bool)
     for column in key:

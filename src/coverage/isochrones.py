@@ -9,7 +9,9 @@ that are reached, cut exactly at the limit, with a margin on both sides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import contourpy
@@ -159,16 +161,20 @@ def isochrones(
         else _Strips(trips, sites, np.asarray(roads.edges.geometry.array), width_m)
     )
     farthest = limits[-1] + drawing.slack_minutes
+    searches = _searches(trips, sites, group, farthest, merged=merged)
+    # GEOS and NumPy let go of the interpreter while they draw.
+    with ThreadPoolExecutor() as pool:
+        drawn = list(
+            pool.map(lambda search: (search[0], drawing.bands(search[1], limits)), searches)
+        )
+    drawn.sort(key=itemgetter(0))
     rows = [
-        (number, *labels[number], mode.name, limit, shape.area, shape)
-        for number, reached in _searches(trips, sites, group, farthest, merged=merged)
-        for limit, shape in zip(limits, drawing.bands(reached, limits), strict=True)
+        (*labels[number], mode.name, limit, shape.area, shape)
+        for number, bands in drawn
+        for limit, shape in zip(limits, bands, strict=True)
         if not shape.is_empty
     ]
-    rows.sort(key=lambda row: row[0])  # stable: bands keep their order
-    table = gpd.GeoDataFrame(
-        [row[1:] for row in rows], columns=_COLUMNS, geometry="geometry", crs=roads.crs
-    )
+    table = gpd.GeoDataFrame(rows, columns=_COLUMNS, geometry="geometry", crs=roads.crs)
     return table.to_crs(facilities.crs)
 
 
