@@ -329,7 +329,7 @@ class _Field:
         )
         shapes: list[list[Shapes]] = [[] for _ in limits]
         for window in self._windows(reached, node_minutes, edge, limits[-1]):
-            field, x, y = self._minutes(window, reached, node_minutes)
+            field, x, y = self._minutes(window, reached, node_minutes, edge)
             for limit, found in zip(limits, shapes, strict=True):
                 found.append(_below(field, x, y, limit, self.slack_minutes))
         nothing = np.empty(0, dtype=object)
@@ -371,9 +371,12 @@ class _Field:
             yield _Window(corner * _BLOCK_CELLS, asked)
 
     def _minutes(
-        self, window: _Window, reached: _Reached, node_minutes: Floats
+        self, window: _Window, reached: _Reached, node_minutes: Floats, edge: Integers
     ) -> tuple[Floats, Floats, Floats]:
-        """Give the minutes of homes in the middle of cells, and the middles' x and y."""
+        """Give the minutes of homes in the middle of cells, and the middles' x and y.
+
+        Only homes that join a reached edge have any.
+        """
         cell, shape = self.cell_m, window.asked.shape
         x, y = (
             (start + np.arange(count) + 0.5) * cell
@@ -381,7 +384,9 @@ class _Field:
         )
         near = _NearRoads.in_window(self.roads, self.trips.net, window, cell)
         field = np.full(shape, np.inf)
-        asked = np.flatnonzero(window.asked)
+        # A wall may send a home on to another road than the nearest.
+        may_join = True if self.walls is not None and len(self.walls) else near.may_join(edge)
+        asked = np.flatnonzero(window.asked & may_join)
         for start in range(0, asked.size, _CELLS_AT_ONCE):
             part = asked[start : start + _CELLS_AT_ONCE]
             row, column = np.divmod(part, shape[1])
@@ -479,7 +484,8 @@ class _NearRoads:
         at = np.floor(place).astype(np.int64)
         inside = ((at >= 0) & (at < size)).all(axis=1)
         segment, at, off = segment[inside], at[inside], np.abs(place - at - 0.5).sum(axis=1)[inside]
-        order = np.argsort(-off, kind="stable")
+        # To a thousandth of a cell, as short integers are sorted in no time.
+        order = np.argsort((off * -1000).astype(np.int16), kind="stable")
         segment, at = segment[order], at[order]
         main = ~on_island[edge[which[segment]]]
         nearest = _spread(window.asked.shape, at, segment)
@@ -487,6 +493,15 @@ class _NearRoads:
         if not main.all() and main.any():
             nearest_main = _spread(window.asked.shape, at[main], segment[main])
         return cls(edge[which], start, vector, fraction, on_island, nearest, nearest_main)
+
+    def may_join(self, edge: Integers) -> Flags:
+        """Tell which cells may join one of some edges."""
+        chosen = np.zeros(self.on_island.size, dtype=bool)
+        chosen[edge] = True
+        wanted = chosen[self.edge]
+        if self.main_segment is None:
+            return wanted[self.segment]
+        return wanted[self.segment] | wanted[self.main_segment]
 
     def nearest(self, xy: Floats, segment: Integers) -> tuple[Integers, Floats, Floats, Floats]:
         """Give edge, fraction, metres and place of the point of a segment nearest to each point."""
