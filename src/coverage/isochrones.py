@@ -474,7 +474,7 @@ class _NearRoads:
         with np.errstate(invalid="ignore"):
             fraction = np.column_stack([run - length - before, run - before]) / total[which, None]
         fraction = np.clip(np.nan_to_num(fraction), 0.0, 1.0)
-        on_island = net.roads.edge_component != net.roads.main_component
+        on_island = net.roads.on_island
         # Points along the segments, at least two a cell; of those in a cell the one nearest to its
         # middle stands for it: it is written last.
         count = np.ceil(2 * length / cell_m).astype(np.int64) + 1
@@ -496,9 +496,7 @@ class _NearRoads:
 
     def may_join(self, edge: Integers) -> Flags:
         """Tell which cells may join one of some edges."""
-        chosen = np.zeros(self.on_island.size, dtype=bool)
-        chosen[edge] = True
-        wanted = chosen[self.edge]
+        wanted = np.isin(self.edge, edge)
         if self.main_segment is None:
             return wanted[self.segment]
         return wanted[self.segment] | wanted[self.main_segment]

@@ -501,12 +501,12 @@ def reach(
         facilities=facilities.index,
         roads=roads,
         minutes=float(minutes),
-        facility=facility[order].astype(np.int64),
-        edge=edge[order].astype(np.int64),
+        facility=facility[order].astype(np.int64, copy=False),
+        edge=edge[order].astype(np.int64, copy=False),
         start=start[order],
         end=end[order],
-        node_facility=node_facility[by_facility].astype(np.int64),
-        node=node[by_facility].astype(np.int64),
+        node_facility=node_facility[by_facility].astype(np.int64, copy=False),
+        node=node[by_facility].astype(np.int64, copy=False),
         node_minutes=node_minutes[by_facility],
     )
 

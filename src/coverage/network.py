@@ -114,6 +114,11 @@ class UsableRoads:
     main_component: int
 
     @cached_property
+    def on_island(self) -> NDArray[np.bool_]:
+        """Which edges do not belong to the main component."""
+        return self.edge_component != self.main_component
+
+    @cached_property
     def main_usable(self) -> Integers:
         """The usable edges of the main component."""
         return self.usable[self.edge_component[self.usable] == self.main_component]
