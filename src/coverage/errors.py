@@ -14,6 +14,7 @@ __all__ = [
     "CoverageError",
     "Finding",
     "InputError",
+    "IntakeWarning",
     "MissingDependencyError",
     "MissingInputError",
     "NetworkError",
@@ -29,7 +30,7 @@ class Finding:
     Parameters
     ----------
     severity : str
-        ``"error"`` (the row or file cannot be used), ``"warning"`` (used, but look at it) or
+        ``"error"`` (the file is to be corrected), ``"warning"`` (used, but look at it) or
         ``"note"`` (what was done, for the record).
     rule : str
         The rule in a sentence.
@@ -38,6 +39,13 @@ class Finding:
     file, sheet, row, field, value
         Where it is. `row` is the row number a person sees in the file (1 is the first line of a
         spreadsheet, 1 the first feature of a layer); None where the finding concerns the whole.
+    code : str
+        The rule's name in the catalogue, e.g. ``"code.repeated"``.
+    effect : str
+        What it means for the table: ``"set_aside"`` (the row is not in it), ``"unknown"`` (the
+        value is missing in it), ``"changed"`` (used, but not as it stands in the file), ``"kept"``.
+    rule_zh, cure_zh : str
+        The same in Chinese; empty where there is none.
     """
 
     severity: str
@@ -48,6 +56,10 @@ class Finding:
     row: int | None = None
     field: str = ""
     value: str = ""
+    code: str = ""
+    effect: str = ""
+    rule_zh: str = ""
+    cure_zh: str = ""
 
     def __str__(self) -> str:
         """Give the finding as one line."""
@@ -76,6 +88,10 @@ class InputError(CoverageError, ValueError):
         if len(self.findings) > len(shown):
             shown.append(f"  - … and {len(self.findings) - len(shown)} more (see .findings)")
         super().__init__("\n".join([message, *shown]))
+
+
+class IntakeWarning(UserWarning):
+    """Rows of a file were set aside, or values left unknown; `intake_report` lists them."""
 
 
 class NoCrsError(InputError):
