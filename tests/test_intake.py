@@ -14,6 +14,7 @@ import facility_coverage as fc
 from facility_coverage.errors import (
     CoverageError,
     InputError,
+    IntakeWarning,
     MissingInputError,
     NetworkError,
     NoCrsError,
@@ -42,7 +43,7 @@ def test_units_from_chinese_headers(tmp_path):
     assert units["setting"].tolist() == ["rural", "rural", "urban"]
     assert units["residents"].isna().tolist() == [False, True, False]  # unknown is not 0
     assert units.crs.to_epsg() == 4490
-    assert "1 units have no number of residents" in fc.intake_report(units).table["cure"].iloc[0]
+    assert "1 units have no number of residents" in str(fc.intake_report(units))
 
 
 def test_every_fault_of_a_unit_layer_at_once():
@@ -51,21 +52,29 @@ def test_every_fault_of_a_unit_layer_at_once():
         常住人口=["八百", "-5", "3000"],
         城乡=["农村", "郊区", "城市"],
     )
-    with pytest.raises(InputError) as caught:
-        fc.read_units(frame)
-    found = {(f.row, f.field, f.value) for f in caught.value.findings}
-    assert found == {
-        (1, "unit_code", "130824100201"),
-        (2, "unit_code", "130824100201"),
-        (3, "unit_code", ""),
-        (1, "residents", "八百"),
-        (2, "residents", "-5"),
-        (2, "setting", "郊区"),
+    expected = {
+        (2, "unit_code", "130824100201", "set_aside"),
+        (3, "unit_code", "", "changed"),
+        (1, "residents", "八百", "unknown"),
+        (2, "residents", "-5", "unknown"),
+        (2, "setting", "郊区", "unknown"),
     }
-    text = str(caught.value)
-    assert "a code stands for one unit" in text
-    assert "also in row 2" in text
-    assert all(f.file and f.rule and f.cure for f in caught.value.findings)
+    with pytest.raises(InputError) as caught:
+        fc.read_units(frame, strict=True)
+    found = caught.value.findings
+    assert {(f.row, f.field, f.value, f.effect) for f in found} == expected
+    assert "a code stands for one unit → also in row 1" in str(caught.value)
+    assert all(f.file and f.rule and f.cure and f.rule_zh and f.cure_zh for f in found)
+
+    # Without strict the good rows go on, and nothing bad becomes a number.
+    with pytest.warns(IntakeWarning, match="1 of 3 rows were set aside and 3 values left unknown"):
+        units = fc.read_units(frame)
+    assert units["unit_code"].tolist() == ["130824100201", "no-code-3"]
+    assert units["residents"].tolist() == [pd.NA, 3000]
+    report = fc.intake_report(units)
+    assert {(f.row, f.field, f.value, f.effect) for f in report.errors} == expected
+    (rows,) = report.rows
+    assert rows == {"file": "units", "read": 3, "accepted": 2, "set_aside": 1, "no_data": 0}
 
 
 def test_codes_read_as_numbers_stay_whole():
@@ -83,13 +92,18 @@ def test_missing_columns_are_named():
 def test_boundaries_that_cross_themselves_or_overlap():
     bow = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
     frame = unit_frame().set_geometry(gpd.GeoSeries([bow, *SQUARES[1:]], crs="EPSG:4490"))
-    with pytest.raises(InputError, match=r"row 1.*must not cross themselves.*Self-intersection"):
-        fc.read_units(frame)
+    with pytest.raises(InputError, match=r"row 1.*does not cross itself.*Self-intersection"):
+        fc.read_units(frame, strict=True)
+    with pytest.warns(IntakeWarning):
+        units = fc.read_units(frame)
+    assert units.geometry.isna().tolist() == [True, False, False]  # counted, and cannot be told
+    mended = fc.read_units(frame, repair=True)
+    assert mended.geometry.is_valid.all()
+    assert "boundary.repaired" in set(fc.intake_report(mended).table["code"])
     frame = unit_frame().set_geometry(
         gpd.GeoSeries([shapely.box(0, 0, 1.5, 1), *SQUARES[1:]], crs="EPSG:4490")
     )
-    report = fc.intake_report(fc.read_units(frame)).table
-    assert "neither overlap nor leave gaps" in " ".join(report["rule"])
+    assert "boundaries do not overlap" in str(fc.intake_report(fc.read_units(frame)))
 
 
 @pytest.mark.parametrize("reader", [fc.read_units, fc.read_facilities, fc.read_roads])
@@ -161,27 +175,27 @@ def test_coordinates_without_a_datum_are_refused(tmp_path):
 def test_every_fault_of_a_ledger_at_once(tmp_path):
     rows = [
         ROW,
-        [2, "W-1", "乙", "x", 117.4, 40.9, "约80", "在用"],
-        [3, "W-3", "丙", "x", 40.9, 117.4, 80, "在用"],
-        [4, "W-4", "丁", "x", 117.4, None, 80, "在用"],
+        [2, "W-1", "乙", "130824100202", 117.42345, 40.92345, "两间房", "在用"],
+        [3, "W-3", "丙", "130824100203", 117.52345, None, 80, "坏了"],
+        [4, "W-4", "丁", "130824100204", 117.42345, 40.62345, 80, "在用"],
     ]
-    with pytest.raises(InputError) as caught:
-        fc.read_facilities(ledger(tmp_path / "a.xlsx", rows))
-    assert {(f.sheet, f.row, f.field) for f in caught.value.findings} == {
-        ("卫生室", 5, "latitude"),
-        ("卫生室", 6, "latitude"),
+    path = ledger(tmp_path / "a.xlsx", rows)
+    expected = {
+        ("卫生室", 4, "facility_id", "W-1", "changed"),
+        ("卫生室", 4, "floor_area_m2", "两间房", "unknown"),
+        ("卫生室", 5, "longitude", "117.52345, —", "unknown"),
+        ("卫生室", 5, "status", "坏了", "unknown"),
     }
-    # With coordinates in order, the rest of the row is judged.
-    rows[2][4:6], rows[3][5] = [117.4, 40.9], 40.9
-    rows[3][7] = "坏了"
     with pytest.raises(InputError) as caught:
-        fc.read_facilities(ledger(tmp_path / "b.xlsx", rows))
-    assert {(f.row, f.field, f.value) for f in caught.value.findings} == {
-        (3, "facility_id", "W-1"),
-        (4, "facility_id", "W-1"),
-        (4, "floor_area_m2", "约80"),
-        (6, "status", "坏了"),
-    }
+        fc.read_facilities(path, strict=True)
+    found = {(f.sheet, f.row, f.field, f.value, f.effect) for f in caught.value.findings}
+    assert found == expected
+    with pytest.warns(IntakeWarning, match="0 of 4 rows were set aside and 3 values left unknown"):
+        table = fc.read_facilities(path)
+    assert table["facility_id"].tolist() == ["W-1", "W-1#1", "W-3", "W-4"]
+    assert table["status"].tolist() == ["in_use", "in_use", "unknown", "in_use"]
+    assert table["floor_area_m2"].isna().tolist() == [False, True, False, False]
+    assert table.geometry.isna().tolist() == [False, False, True, False]
 
 
 def test_unknown_kinds_and_sheets_without_headers(tmp_path):
@@ -193,6 +207,8 @@ def test_unknown_kinds_and_sheets_without_headers(tmp_path):
     (tmp_path / "c.xlsx").write_bytes(b"PK no workbook")
     with pytest.raises(InputError, match="not an Excel workbook"):
         fc.read_facilities(tmp_path / "c.xlsx")
+    with pytest.raises(InputError, match=r"kind must be one of .*clinic.*, not 'clinik'"):
+        fc.read_facilities(tmp_path / "a.xlsx", kind="clinik")
 
 
 def test_a_facility_without_a_place_is_kept_and_reported(tmp_path):
@@ -200,7 +216,7 @@ def test_a_facility_without_a_place_is_kept_and_reported(tmp_path):
     table = fc.read_facilities(ledger(tmp_path / "a.xlsx", rows))
     assert len(table) == 2
     assert table.geometry.isna().tolist() == [False, True]
-    assert "counts on the ledger basis only" in fc.intake_report(table).table["cure"].iloc[0]
+    assert "counts on the ledger basis only" in str(fc.intake_report(table))
 
 
 @pytest.mark.parametrize(("encoding", "separator"), [("utf-8-sig", ","), ("gb18030", "\t")])
@@ -226,9 +242,13 @@ def test_demand_belongs_to_units(units):
         {"人口": [10.0, 20.0]}, geometry=spot.iloc[:2].to_numpy(), crs=units.crs
     )
     read = fc.read_demand(frame, units)
-    assert read["unit_code"].tolist() == units["unit_code"].tolist()[:2]
+    surveyed = read[read["source"] == "surveyed"]
+    assert surveyed["unit_code"].tolist() == units["unit_code"].tolist()[:2]
+    # The other units' people are not lost: each keeps them at one assumed point.
+    assert read["residents"].sum() == units["residents"].iloc[2:].sum() + 30
+    frame = frame.assign(unit_code=["999", units["unit_code"].iloc[1]])
     with pytest.raises(InputError, match="belongs to a unit that exists"):
-        fc.read_demand(frame.assign(unit_code=["999", units["unit_code"].iloc[0]]), units)
+        fc.read_demand(frame, units, strict=True)
 
 
 def test_roads_in_any_form_are_the_same_roads(county, roads, facilities, demand):
@@ -312,7 +332,9 @@ def test_findings_survive_being_stored(tmp_path):
     fc.read_units(unit_frame()).to_parquet(path)
     again = fc.read_units(path)
     assert again["residents"].isna().tolist() == [False, True, False]
-    assert len(fc.intake_report(again)) == 1
+    assert [f.code for f in fc.intake_report(again).findings] == ["unit.no_residents"]
+    stored = gpd.read_parquet(path)
+    assert "unit.no_residents" in fc.intake_report(stored).table["code"].tolist()
     path.write_bytes(b"no parquet")
     with pytest.raises(InputError, match="cannot be read as GeoParquet"):
         fc.read_units(path)

@@ -8,13 +8,18 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from .assessment import CoverageReport, assess
+from .boundaries import boundary_faults, repair_boundaries
+from .checking import check_files
 from .conditions import add_elevation, close_roads
-from .county import County, read_county, run_county
-from .datums import to_wgs84
+from .county import County, check_county, read_county, run_county
+from .datum_detection import DatumEvidence, detect_datum
+from .datums import from_wgs84, to_wgs84
 from .demand import read_demand, spread_demand
 from .download import DownloadError, download_roads
-from .errors import CoverageError, Finding, InputError
+from .errors import CoverageError, Finding, InputError, IntakeWarning
 from .facilities import read_facilities
+from .identity import match_units
+from .intake import IntakeReport, intake_report
 from .isochrones import isochrones
 from .journeys import Reach, Route, cost_matrix, nearest, nearest_facility, reach, route
 from .maps import coverage_map
@@ -23,7 +28,6 @@ from .network import RoadNetwork
 from .projects import project_summary, propose_projects
 from .roads import read_roads
 from .sample import SampleCounty, sample_county
-from .schema import IntakeReport, intake_report
 from .snapping import join_points
 from .standards import Alternative, Indicator, Plan, Standard, load_plan
 from .terms import label
@@ -37,11 +41,13 @@ __all__ = [
     "County",
     "CoverageError",
     "CoverageReport",
+    "DatumEvidence",
     "DownloadError",
     "Finding",
     "Indicator",
     "InputError",
     "IntakeReport",
+    "IntakeWarning",
     "Mode",
     "Plan",
     "Reach",
@@ -52,15 +58,21 @@ __all__ = [
     "TravelTimes",
     "add_elevation",
     "assess",
+    "boundary_faults",
+    "check_county",
+    "check_files",
     "close_roads",
     "cost_matrix",
     "coverage_map",
+    "detect_datum",
     "download_roads",
+    "from_wgs84",
     "intake_report",
     "isochrones",
     "join_points",
     "label",
     "load_plan",
+    "match_units",
     "nearest",
     "nearest_facility",
     "project_summary",
@@ -71,6 +83,7 @@ __all__ = [
     "read_facilities",
     "read_roads",
     "read_units",
+    "repair_boundaries",
     "route",
     "run_county",
     "sample_county",

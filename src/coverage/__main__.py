@@ -1,19 +1,24 @@
-"""The command: ``facility-coverage demo``, ``facility-coverage run county.toml``."""
+"""The command: ``facility-coverage demo``, ``run county.toml``, ``check FILE…``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CoverageError
+from .errors import CoverageError, IntakeWarning
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from .county import County, CountyRun
+
+ROLES = ("units", "demand", "facilities", "roads")
 
 _STEP_WORDS = {
     "units": ("读取村和社区", "villages and communities"),
@@ -51,11 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument(
         "--lang", choices=["zh", "en"], default=None, help="language, instead of the file's"
     )
+    check = commands.add_parser(
+        "check", help="read files as a run would and list what is wrong with them"
+    )
+    check.add_argument(
+        "files", type=Path, nargs="+", help="units, facilities, roads, …; or a county's TOML file"
+    )
+    check.add_argument("--as", dest="role", choices=ROLES, help="what the files are")
+    check.add_argument("--kind", help="the kind of the facilities, e.g. clinic")
+    check.add_argument("--datum", help="of coordinates: cgcs2000, gcj02, bd09, EPSG:4548, …")
+    check.add_argument("--out", type=Path, help="also write the report as an Excel workbook")
+    check.add_argument("--lang", choices=["zh", "en"], default="zh", help="language of the report")
     given = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # a console in another encoding must not stop a run
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        if given.command == "check":
+            return _check(given)
         _run(_county(given))
     except CoverageError as fault:
         print(f"facility-coverage: {fault}", file=sys.stderr)
@@ -67,6 +85,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("facility-coverage: stopped; no half-written file was left", file=sys.stderr)
         return 130
     return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    """Print, and on request write, what is wrong with files; give 1 where there are errors."""
+    from .checking import check_files  # noqa: PLC0415 - --help need not wait for it
+    from .county import check_county, read_county  # noqa: PLC0415
+    from .intake import IntakeReport  # noqa: PLC0415
+
+    counties = [path for path in given.files if path.suffix.lower() == ".toml"]
+    files = [path for path in given.files if path not in counties]
+    reports = [check_county(read_county(path)) for path in counties]
+    if files:
+        reports.append(check_files(files, role=given.role, kind=given.kind, datum=given.datum))
+    report = IntakeReport.joined(reports)
+    print(report.text(given.lang))
+    if given.out is not None:
+        print(f"→ {report.save(given.out, lang=given.lang)}")
+    return 1 if report.errors else 0
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    # A file or a pipe has no width of its own.
+    return console if console.is_terminal else Console(highlight=False, width=140)
 
 
 def _county(given: argparse.Namespace) -> County:
@@ -87,9 +131,7 @@ def _run(county: County) -> None:
 
     from .county import STEPS, run_county  # noqa: PLC0415
 
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no width of its own
-        console = Console(highlight=False, width=140)
+    console = _console()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -105,11 +147,13 @@ def _run(county: County) -> None:
             words = _STEP_WORDS[step][county.lang == "en"]
             bar.update(task, description=words, completed=STEPS.index(step))
 
-        done = run_county(county, progress=progress)
+        with warnings.catch_warnings():  # the summary says it
+            warnings.simplefilter("ignore", IntakeWarning)
+            done = run_county(county, progress=progress)
     _print_summary(console, county, done)
 
 
-def _print_summary(console: object, county: County, done: CountyRun) -> None:
+def _print_summary(console: Console, county: County, done: CountyRun) -> None:
     """Print rates against targets, the projects and the paths written."""
     from rich.box import SIMPLE  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
@@ -143,7 +187,7 @@ def _print_summary(console: object, county: County, done: CountyRun) -> None:
             label("verdict", verdict, lang),
             f"{row.missing:,.0f}" if judged else "—",
         )
-    console.print(table)  # type: ignore[attr-defined]
+    console.print(table)
     for row in project_summary(done.projects, report).itertuples():
         colon, comma = ("：", "，") if lang == "zh" else (": ", ", ")
         words = comma.join(
@@ -151,9 +195,16 @@ def _print_summary(console: object, county: County, done: CountyRun) -> None:
             for name in ("units_needed", "quota")
         )
         words = f"{label('project', row.project, lang)}{colon}{words}"
-        console.print(escape(words))  # type: ignore[attr-defined]
+        console.print(escape(words))
+    aside = sum(row["set_aside"] for row in done.intake.rows)
+    errors, found = len(done.intake.errors), len(done.intake)
+    words = {
+        "zh": f"数据核对：错误 {errors} 条，未采用 {aside} 行，共 {found} 条记录（见工作簿“设施台账核对”）",
+        "en": f"intake: {errors} errors, {aside} rows set aside, {found} findings (sheet Intake)",
+    }
+    console.print(escape(words[lang]))
     for path in done.outputs.values():
-        console.print(f"→ {escape(str(path))}", soft_wrap=True)  # type: ignore[attr-defined]
+        console.print(f"→ {escape(str(path))}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,27 @@ from typing import Any
 import geopandas as gpd
 
 from .assessment import CoverageReport, assess
+from .checking import reported
 from .conditions import add_elevation, close_roads
 from .demand import read_demand
 from .errors import ConfigError
 from .facilities import read_facilities
 from .files import write_beside
+from .intake import IntakeReport, finding, intake_report
 from .isochrones import isochrones
 from .maps import coverage_map
+from .network import RoadNetwork
 from .projects import propose_projects
 from .roads import read_roads
 from .sample import sample_county
-from .schema import read_layer
-from .standards import load_plan
+from .layers import read_layer
+from .standards import Plan, load_plan
 from .tomlfile import check_keys, read_toml, require
 from .travel import travel_times
 from .units import read_units
 from .workbook import write_workbook
 
-__all__ = ["County", "CountyRun", "read_county", "run_county", "sample_as_county"]
+__all__ = ["County", "CountyRun", "check_county", "read_county", "run_county", "sample_as_county"]
 
 STEPS = (
     "units",
@@ -82,6 +86,10 @@ class County:
     barriers: Path | None = None
     elevation: Path | None = None
     datum: str | None = None
+    kind: str | None = None
+    strict: bool = False
+    repair: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
     crs: str | None = None
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +124,7 @@ class CountyRun:
     report: CoverageReport
     projects: gpd.GeoDataFrame
     circles: gpd.GeoDataFrame
+    intake: IntakeReport
     outputs: Mapping[str, Path]
     seconds: Mapping[str, float]
 
@@ -184,6 +193,10 @@ def read_county(path: str | Path) -> County:
             "name",
             "plan",
             "datum",
+            "kind",
+            "strict",
+            "repair",
+            "aliases",
             "crs",
             "lang",
             "files",
@@ -221,6 +234,10 @@ def read_county(path: str | Path) -> County:
     def maybe(name: str) -> Path | None:
         return file(name) if name in files else None
 
+    def flag(name: str) -> bool:
+        given = {name: False, **table}
+        return bool(require(given, name, bool, where=where, error=ConfigError))
+
     plan = require(table, "plan", str, where=where, error=ConfigError)
     minutes = tuple(circles.get("minutes", (5, 10, 15)))
     return County(
@@ -235,6 +252,10 @@ def read_county(path: str | Path) -> County:
         roads=file("roads"),
         plan=folder / plan if plan.endswith(".toml") else plan,
         datum=table.get("datum"),
+        kind=table.get("kind"),
+        strict=flag("strict"),
+        repair=flag("repair"),
+        aliases=table.get("aliases", {}),
         crs=table.get("crs"),
         columns=columns,
         layers=layers,
@@ -280,7 +301,6 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
             progress(step)
 
     running: list[str] = []
-    columns, layers = county.columns, county.layers
     plan = load_plan(county.plan)
     for what, named, known in (
         ("kind", county.circle_kind, plan.kinds),
@@ -292,33 +312,20 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
                 f"it knows {', '.join(known)}"
             )
     begin("units")
-    units = read_units(county.units, layer=layers.get("units"), columns=columns.get("units"))
+    units = _read_units(county, plan)
     begin("demand")
-    demand = (
-        read_demand(county.demand, units, layer=layers.get("demand"), columns=columns.get("demand"))
-        if county.demand is not None
-        else None
-    )
+    demand = _read_demand(county, units) if county.demand is not None else None
     begin("facilities")
-    facilities = read_facilities(
-        county.facilities,
-        datum=county.datum,
-        layer=layers.get("facilities"),
-        columns=columns.get("facilities"),
-    )
+    neighbours = read_layer(county.neighbours) if county.neighbours is not None else None
+    facilities = _read_facilities(county, units, neighbours)
     begin("roads")
-    roads = read_roads(
-        county.roads,
-        crs=county.crs,
-        layer=layers.get("roads"),
-        columns=columns.get("roads"),
-        **county.road_options,
-    )
+    roads = _read_roads(county)
     if county.closures is not None:
         roads = close_roads(roads, read_layer(county.closures))
     if county.elevation is not None:
         roads = add_elevation(roads, county.elevation)
     barriers = None if county.barriers is None else read_layer(county.barriers)
+    intake = intake_report(units, *(() if demand is None else (demand,)), facilities, roads)
     begin("travel_times")
     access = travel_times(
         units, facilities, roads, plan, demand=demand, barriers=barriers, **county.travel_options
@@ -346,7 +353,7 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
         kind=kind,
         lang=county.lang,
         title=county.name,
-        context=read_layer(county.neighbours) if county.neighbours is not None else None,
+        context=neighbours,
     )
     outputs = {"map": write_beside(county.out / "map.html", drawn.save)}
     begin("workbook")
@@ -354,14 +361,89 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
         report, projects, county.out / "coverage.xlsx", lang=county.lang
     )
     begin("manifest")
-    manifest = _manifest(county, report, projects, outputs, seconds)
+    manifest = _manifest(county, report, projects, intake, outputs, seconds)
     outputs["manifest"] = write_beside(
         county.out / "manifest.json",
         lambda name: Path(name).write_text(
             json.dumps(manifest, ensure_ascii=False, indent=2), "utf-8"
         ),
     )
-    return CountyRun(report, projects, circles, outputs, seconds)
+    return CountyRun(report, projects, circles, intake, outputs, seconds)
+
+
+def check_county(county: County) -> IntakeReport:
+    """Read a county's files as a run would, and tell everything noticed.
+
+    Parameters
+    ----------
+    county : County
+        From `read_county`.
+
+    Returns
+    -------
+    IntakeReport
+        Of units, demand, facilities and roads; a file that cannot be used is an error in it.
+    """
+    plan = load_plan(county.plan)
+    units, report = reported(partial(_read_units, county, plan), county.units.name)
+    reports = [report]
+    if county.demand is not None and units is not None:
+        reports.append(reported(partial(_read_demand, county, units), county.demand.name)[1])
+    elif county.demand is not None:
+        reports.append(IntakeReport((finding("file.needs_units", file=county.demand.name),)))
+    read = partial(_read_facilities, county, units, None)
+    reports.append(reported(read, county.facilities.name)[1])
+    reports.append(reported(partial(_read_roads, county), county.roads.name)[1])
+    return IntakeReport.joined(reports)
+
+
+def _read_units(county: County, plan: Plan) -> gpd.GeoDataFrame:
+    return read_units(
+        county.units,
+        layer=county.layers.get("units"),
+        columns=county.columns.get("units"),
+        plan=plan,
+        repair=county.repair,
+        strict=county.strict,
+    )
+
+
+def _read_demand(county: County, units: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    if county.demand is None:
+        raise ConfigError(f"{county.name}: there is no file of demand points")
+    return read_demand(
+        county.demand,
+        units,
+        layer=county.layers.get("demand"),
+        columns=county.columns.get("demand"),
+        strict=county.strict,
+    )
+
+
+def _read_facilities(
+    county: County, units: gpd.GeoDataFrame | None, neighbours: gpd.GeoDataFrame | None
+) -> gpd.GeoDataFrame:
+    return read_facilities(
+        county.facilities,
+        kind=county.kind,
+        datum=county.datum,
+        layer=county.layers.get("facilities"),
+        columns=county.columns.get("facilities"),
+        units=units,
+        neighbours=neighbours,
+        aliases=county.aliases,
+        strict=county.strict,
+    )
+
+
+def _read_roads(county: County) -> RoadNetwork:
+    return read_roads(
+        county.roads,
+        crs=county.crs,
+        layer=county.layers.get("roads"),
+        columns=county.columns.get("roads"),
+        **county.road_options,
+    )
 
 
 def _options(
@@ -385,6 +467,7 @@ def _manifest(
     county: County,
     report: CoverageReport,
     projects: gpd.GeoDataFrame,
+    intake: IntakeReport,
     outputs: Mapping[str, Path],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -409,8 +492,15 @@ def _manifest(
             "road_nodes": len(report.roads.nodes),
             "projects": len(projects),
         },
+        "rows_read": [dict(each) for each in intake.rows],
+        "findings": intake.table["severity"].value_counts().to_dict(),
         "crs": {"units": report.units.crs.to_string(), "roads": report.roads.crs.to_string()},
-        "options": {"roads": dict(county.road_options), **report.access.options},
+        "options": {
+            "strict": county.strict,
+            "repair": county.repair,
+            "roads": dict(county.road_options),
+            **report.access.options,
+        },
         "packages": {
             "python": platform.python_version(),
             **{name: version(name) for name in _PACKAGES},

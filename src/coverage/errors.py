@@ -42,8 +42,9 @@ class Finding:
     code : str
         The rule's name in the catalogue, e.g. ``"code.repeated"``.
     effect : str
-        What it means for the table: ``"set_aside"`` (the row is not in it), ``"unknown"`` (the
-        value is missing in it), ``"changed"`` (used, but not as it stands in the file), ``"kept"``.
+        What it means for the table: ``"set_aside"`` (the row is not in it), ``"no_data"`` (it was
+        no row of data), ``"unknown"`` (the value is missing in it), ``"changed"`` (used, but not as
+        it stands in the file), ``"kept"``.
     rule_zh, cure_zh : str
         The same in Chinese; empty where there is none.
     """

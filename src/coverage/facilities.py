@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,98 +13,127 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from .datums import DATUMS, declared_datum, to_wgs84
-from .errors import Finding, InputError, MissingInputError
-from .schema import canonical_name, found_at, numbers, read_layer, rename_columns, with_findings
+from .coordinates import COORDINATE_COLUMNS, read_places
+from .datums import canonical_datum, declared_datum
+from .errors import InputError, MissingInputError
+from .identity import log_codes, log_matches, match_units, read_codes
+from .intake import PRIVATE, IntakeLog
+from .layers import check_crs, read_layer
+from .postgis import is_database_url
+from .quantities import read_flags, read_numbers, read_text, read_words
+from .schema import canonical_name, rename_columns
+from .sheets import EXCEL, TEXT, Sheet, read_sheets
 from .terms import labels
 
-__all__ = ["read_facilities"]
+__all__ = ["is_ledger", "read_facilities"]
 
-_NUMBERS = ("floor_area_m2", "activity_area_m2", "hours_per_day", "built_year")
-_TEXTS = ("unit_code", "township", "tenure", "served_by", "data_note")
+_DIMENSIONS = {
+    "floor_area_m2": "area",
+    "activity_area_m2": "area",
+    "hours_per_day": "hours",
+    "built_year": "year",
+}
+_COUNTED = frozenset(
+    ["floor_area_m2", "activity_area_m2", "residents", "registered", "households", "elderly"]
+)
+_TEXTS = ("township", "tenure", "served_by", "data_note")
 _COLUMNS = (
     "facility_id",
     "name",
     "kind",
     "status",
     "official_covered",
-    "longitude",
-    "latitude",
+    "unit_code",
+    "unit_name",
+    *COORDINATE_COLUMNS,
     *_TEXTS,
-    *_NUMBERS,
+    *_DIMENSIONS,
 )
-_HEADER_ROWS = 12  # a header stands among the first rows, below titles and notes
-_STATUS = {
-    "在用": "in_use",
-    "正常": "in_use",
-    "使用": "in_use",
-    "in_use": "in_use",
-    "停用": "closed",
-    "关闭": "closed",
-    "closed": "closed",
-    "在建": "planned",
-    "规划": "planned",
-    "planned": "planned",
-    "共享": "shared",
-    "shared": "shared",
-}
-_SHEET_KINDS = {
-    "综合服务设施": "comprehensive_service",
-    "健身场地": "fitness_ground",
-    "日间照料": "day_care",
-    "卫生室": "clinic",
-    "文化中心": "culture_centre",
-    "文明实践站": "civilization_station",
-    "警务室": "police_room",
-    "避难场所": "emergency_shelter",
-    "菜市场": "market",
-    "早餐店": "breakfast",
-}
 _STAMPS = ("示例数据", "illustrative sample")
+_STATUS = {
+    **dict.fromkeys(
+        ["在用", "正常", "使用", "使用中", "运行", "运行中", "投用", "已投用", "开放", "正常使用"],
+        "in_use",
+    ),
+    **dict.fromkeys(
+        ["停用", "关闭", "闲置", "废弃", "撤销", "已停用", "已关闭", "未使用", "拆除"], "closed"
+    ),
+    **dict.fromkeys(["在建", "规划", "拟建", "待建", "筹建", "未投用"], "planned"),
+    "共享": "shared",
+    **{word: word for word in ("in_use", "closed", "planned", "shared", "unknown")},
+}
+_TOTAL_TOLERANCE = 1e-3  # what rounding of each row may add up to
+_SAME_PLACE_M = 25.0  # nearer than the two ends of a small building
+_OWN_UNIT_M = 1000.0  # farther from its village a facility is at the wrong place, or another's
+_FAR_OUTSIDE_M = 30_000.0  # as far as one drives in half an hour; no neighbour's facility counts
 
 
 def read_facilities(
     source: str | Path | gpd.GeoDataFrame,
     *,
     kind: str | None = None,
-    datum: str | None = None,
+    datum: Any = None,
     columns: Mapping[str, str] | None = None,
     layer: str | None = None,
+    units: gpd.GeoDataFrame | None = None,
+    neighbours: gpd.GeoDataFrame | None = None,
+    aliases: Mapping[str, str] | None = None,
+    strict: bool = False,
 ) -> gpd.GeoDataFrame:
     """Read facilities from a ledger or a layer.
 
     Parameters
     ----------
-    source : path or GeoDataFrame
-        An Excel ledger (``.xlsx``: one sheet a kind, or a column 设施类型/业态; titles above the
-        header are understood), a CSV, any point layer, or an OSM extract (``.pbf``, extra ``pbf``).
+    source : path, URL or GeoDataFrame
+        An Excel ledger (``.xlsx``, ``.xls``: one sheet a kind, or a column 设施类型/业态; titles
+        above the header, merged cells, notes and totals are understood), separated text (UTF-8 or
+        GB18030), any point layer or PostGIS table, or an OSM extract (``.pbf``, extra ``pbf``).
     kind : str, optional
         The kind of every row, where no column or sheet name says it.
-    datum : {"wgs84", "cgcs2000", "gcj02", "bd09"}, optional
-        What a ledger's longitudes and latitudes are in; required unless a header or a title of the
+    datum : str, int or pyproj.CRS, optional
+        What a ledger's coordinates are in: ``"wgs84"``, ``"cgcs2000"``, ``"gcj02"``, ``"bd09"``,
+        ``"xian80"``, ``"beijing54"``, an EPSG code. Required unless a header or a title of the
         sheet declares it (e.g. ``经度（CGCS2000）``): an undeclared GCJ-02 is 500 m off.
     columns : mapping of str to str, optional
         ``{canonical: name in the file}`` for headers that are not recognised.
     layer : str, optional
         Which layer of a vector file, where there are several.
+    units : GeoDataFrame, optional
+        As `read_units` gives them. With these, villages are recognised by name where the ledger
+        has no code, and places are checked: far beyond the county, or far from their own village.
+    neighbours : GeoDataFrame, optional
+        Outlines of the counties around, for the same check.
+    aliases : mapping of str to str, optional
+        ``{name in the ledger: unit code}`` for names `match_units` cannot tell.
+    strict : bool
+        Raise on any error, instead of setting the row aside or leaving the value unknown.
 
     Returns
     -------
     GeoDataFrame
-        One row a ledger row, index 0 … n-1: `facility_id`, `name`, `kind`, `unit_code` (of the
-        unit that keeps it), `township`, `floor_area_m2`, `activity_area_m2`, `hours_per_day`
-        (missing is unknown), `status` (in_use | closed | planned | shared), `tenure`, `served_by`
-        (the host's `facility_id` on a row that only records sharing by agreement), `built_year`,
-        `official_covered`, `data_note`, geometry (Point or missing). Ledgers give EPSG:4326,
-        layers keep their CRS. ``intake_report(facilities)`` tells what was noticed.
+        One row a ledger row that can be used, index 0 … n-1: `facility_id`, `name`, `kind`,
+        `unit_code` (of the unit that keeps it), `township`, `floor_area_m2`, `activity_area_m2`,
+        `hours_per_day` (missing is unknown), `status` (in_use | closed | planned | shared |
+        unknown), `tenure`, `served_by` (the host's `facility_id` on a row that only records sharing
+        by agreement), `built_year`, `official_covered`, `data_note`, geometry (Point or missing).
+        Ledgers give EPSG:4326, layers keep their CRS. ``intake_report(facilities)`` tells what was
+        noticed; every row of the file is in the table or in the report.
 
     Raises
     ------
     InputError
-        With every fault at once: file, sheet, row, field, value, rule and cure.
+        Where the file as a whole, or none of its rows, can be used; with `strict` wherever there
+        is an error. Lists every fault: file, sheet, row, field, value, rule and cure.
     MissingInputError, NoCrsError
         Where there is no such file, or no CRS.
+
+    Warns
+    -----
+    IntakeWarning
+        Where rows were set aside or values left unknown.
 
     Examples
     --------
@@ -113,400 +142,486 @@ def read_facilities(
     >>> sorted(facilities.loc[facilities["kind"] == "comprehensive_service", "status"].unique())
     ['closed', 'in_use', 'shared']
     """
-    if datum is not None and datum not in DATUMS:
-        raise InputError(f"datum must be one of {', '.join(DATUMS)}, not {datum!r}")
+    if datum is not None:
+        canonical_datum(datum)  # raises, naming what is known
+    if kind is not None and kind not in labels("kind"):
+        raise InputError(f"kind must be one of {', '.join(labels('kind'))}, not {kind!r}")
+    if is_ledger(source):
+        frame, log = _from_ledger(
+            Path(str(source)), kind=kind, datum=datum, columns=columns, units=units
+        )
+    else:
+        frame, log = _from_layer(source, columns=columns, layer=layer)
+    return _checked(
+        frame, log, kind=kind, units=units, neighbours=neighbours, aliases=aliases, strict=strict
+    )
+
+
+def is_ledger(source: Any) -> bool:
+    """Say whether a source is a table of cells rather than a layer of features.
+
+    Examples
+    --------
+    >>> is_ledger("ledger.xls"), is_ledger("villages.gpkg")
+    (True, False)
+    """
+    return (
+        isinstance(source, str | Path)
+        and not is_database_url(source)
+        and Path(source).suffix.lower() in EXCEL | TEXT
+    )
+
+
+# -- sources ---------------------------------------------------------------------------------------
+
+
+def _from_layer(
+    source: str | Path | gpd.GeoDataFrame,
+    *,
+    columns: Mapping[str, str] | None,
+    layer: str | None,
+) -> tuple[gpd.GeoDataFrame, IntakeLog]:
+    """Read features; their geometry is where they are."""
     if isinstance(source, gpd.GeoDataFrame):
-        frame, places = _with_places(source.reset_index(drop=True), "facilities")
-        if frame.crs is None:
+        if source.crs is None:
             raise InputError("facilities: the table has no CRS; set one with .set_crs")
-        return _checked(frame, places, kind=kind, file="facilities")
-    path = Path(source)
-    suffix = path.suffix.lower()
-    if suffix in {".xlsx", ".xlsm", ".csv", ".txt"}:
-        if not path.is_file():
-            read_layer(path)  # raises, naming what is beside it
-        frame, places = _read_ledger(path, kind=kind, datum=datum, columns=columns)
-    elif path.name.lower().endswith((".pbf", ".osm", ".osm.gz", ".osm.bz2")):
+        frame, file = source.reset_index(drop=True), "facilities"
+        frame.attrs.clear()
+    elif is_database_url(source):
+        frame, file = read_layer(source, layer=layer), layer or "PostGIS"
+    elif Path(source).name.lower().endswith((".pbf", ".osm", ".osm.gz", ".osm.bz2")):
         from .osm import read_osm_places  # noqa: PLC0415 - an optional dependency
 
         preset = files("facility_coverage.presets").joinpath("osm-kinds.toml").read_text("utf-8")
-        read, noticed = read_osm_places(path, tomllib.loads(preset))
-        frame, places = _with_places(read, path.name)
-        return _checked(frame, places, kind=kind, file=path.name, noticed=noticed)
+        frame, noticed = read_osm_places(Path(source), tomllib.loads(preset))
+        log = IntakeLog.of(frame, Path(source).name)
+        log.findings += noticed
+        return frame, log
     else:
-        read = read_layer(path, layer=layer)
-        frame, places = _with_places(
-            rename_columns(read, columns, known=_COLUMNS, file=path.name), path.name
-        )
-    return _checked(frame, places, kind=kind, file=path.name)
+        frame, file = read_layer(source, layer=layer), Path(source).name
+    log = IntakeLog.of(frame, file)
+    if frame.geometry.name != "geometry":
+        frame = frame.rename_geometry("geometry")
+    frame = rename_columns(frame, columns, known=_COLUMNS, file=file, log=log)
+    wrong = check_crs(frame, log)
+    if wrong.any():
+        frame = frame.set_geometry(frame.geometry.where(~wrong, None))
+    return frame, log
 
 
-def _with_places(
-    frame: gpd.GeoDataFrame, file: str
-) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
-    return frame, [{"file": file, "row": row} for row in range(1, len(frame) + 1)]
+def _from_ledger(
+    path: Path,
+    *,
+    kind: str | None,
+    datum: Any,
+    columns: Mapping[str, str] | None,
+    units: gpd.GeoDataFrame | None,
+) -> tuple[gpd.GeoDataFrame, IntakeLog]:
+    """Read the sheets of a ledger; the coordinates in them say where facilities are."""
+    if not path.is_file():
+        read_layer(path)  # raises, naming what is beside it
+    own = {original: canonical for canonical, original in (columns or {}).items()}
+
+    def meaning(header: Any) -> str | None:
+        word = own.get(str(header).strip()) or canonical_name(header)
+        return word if word in _COLUMNS or word in _COUNTED else None
+
+    sheets = read_sheets(path, meaning=meaning, counted=_COUNTED)
+    tables = [sheet for sheet in sheets if len(sheet.table)]
+    rows = [sheet.rows for sheet in tables]
+    names = [np.full(len(sheet.table), sheet.name, dtype=object) for sheet in tables]
+    log = IntakeLog(
+        path.name,
+        np.concatenate(rows) if rows else np.empty(0, np.int64),
+        np.concatenate(names) if names else None,
+    )
+    for sheet in sheets:
+        if not sheet.table.columns.size and sheet.above:
+            log.whole("sheet.no_header", sheet=sheet.name)
+    if not tables:
+        raise InputError(f"{path.name}: there is no facility in it", log.findings)
+    around = _around(units)
+    parts, start = [], 0
+    for sheet in tables:
+        positions = np.arange(start, start + len(sheet.table))
+        parts.append(_read_sheet(sheet, positions, log, kind, datum, columns, around))
+        start += len(sheet.table)
+    frame = pd.concat(parts, ignore_index=True)
+    return gpd.GeoDataFrame(frame, geometry="geometry", crs="EPSG:4326"), log
 
 
-def _sheets(path: Path) -> dict[str, pd.DataFrame]:
-    """Give every sheet as raw cells; a CSV is one sheet without a name."""
-    if path.suffix.lower() in {".csv", ".txt"}:
-        for encoding in ("utf-8-sig", "gb18030"):
-            try:
-                text = pd.read_csv(
-                    path, header=None, dtype=object, sep=None, engine="python", encoding=encoding
-                )
-            except UnicodeDecodeError:
+def _around(units: gpd.GeoDataFrame | None) -> tuple[float, float, float, float] | None:
+    if units is None:
+        return None
+    west, south, east, north = units.geometry.to_crs("EPSG:4326").total_bounds
+    return float(west), float(south), float(east), float(north)
+
+
+def _read_sheet(
+    sheet: Sheet,
+    positions: NDArray[np.int64],
+    log: IntakeLog,
+    kind: str | None,
+    datum: Any,
+    columns: Mapping[str, str] | None,
+    around: tuple[float, float, float, float] | None,
+) -> pd.DataFrame:
+    """Give one sheet with canonical columns, its kind and its places."""
+    for code, words in sheet.notes:
+        log.whole(code, sheet=sheet.name, words=words)
+    log.at("sheet.too_wide", positions[sheet.aside == "too_wide"])
+    for what in ("note", "heading", "header_again", "numbering"):
+        log.at(f"sheet.{what}", positions[sheet.aside == what], ignored=True)
+    own = {c: o for c, o in (columns or {}).items() if o in sheet.table or len(sheet.table) == 0}
+    headers = ", ".join(map(str, sheet.table.columns))
+    table = rename_columns(
+        sheet.table, own or columns, known=_COLUMNS, file=log.file, log=log, sheet=sheet.name
+    )
+    if "name" not in table and "unit_name" in table:
+        table["name"] = table["unit_name"]
+    placed = next(
+        (
+            pair
+            for pair in (("longitude", "latitude"), ("x", "y"), ("coordinates",))
+            if set(pair) <= set(table.columns)
+        ),
+        None,
+    )
+    lone = [name for name in COORDINATE_COLUMNS if name in table]
+    absent = [] if "name" in table else ["name"]
+    if placed is None and lone:
+        other = {"longitude": "latitude", "latitude": "longitude", "x": "y", "y": "x"}
+        absent.append(other[lone[0]])
+    elif placed is None and not {"unit_code", "unit_name", "served_by"} & set(table.columns):
+        absent += ["longitude", "latitude"]
+    for name in absent:
+        log.whole("sheet.no_column", sheet=sheet.name, field=name, name=name, headers=headers)
+    told = datum if datum is not None else declared_datum(" ".join([*sheet.above, headers]))
+    if placed is not None and told is None and not absent:
+        log.whole("coordinate.no_datum", sheet=sheet.name, field=placed[0])
+    refused = bool(absent) or (placed is not None and told is None)
+    if refused:
+        log.set_aside[positions] = True
+    if "kind" not in table:
+        table["kind"] = _kind_of_sheet(sheet.name) or kind
+    _check_totals(table, sheet.aside, positions, log)
+    log.at("sheet.sum", positions[sheet.aside == "sum"], ignored=True)
+    stamped = [text for text in sheet.above if any(stamp in text for stamp in _STAMPS)]
+    if "data_note" not in table and stamped:
+        table["data_note"] = stamped[0]
+    table["geometry"] = np.full(len(table), None, dtype=object)
+    if placed is not None and not refused:
+        part = log.part(sheet.name, slice(positions[0], positions[-1] + 1))
+        table["geometry"] = read_places(table, datum=told, log=part, around=around)
+    return table
+
+
+def _check_totals(
+    table: pd.DataFrame, aside: NDArray[Any], positions: NDArray[np.int64], log: IntakeLog
+) -> None:
+    """Compare totals with the sum of the rows they stand for."""
+    sums = np.flatnonzero(aside == "sum")
+    if not sums.size:
+        return
+    words = table.astype("string").fillna("").agg("".join, axis=1)
+    partial = words.iloc[sums].str.contains("小\\s*计", regex=True).to_numpy()
+    for name in (column for column in table.columns if column in _COUNTED):
+        numbers = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)
+        start = 0
+        for row, is_partial in zip(sums.tolist(), partial.tolist(), strict=True):
+            own = np.arange(start if is_partial else 0, row)
+            own = own[(aside[own] == "")]
+            start = row + 1
+            if np.isnan(numbers[row]) or not own.size or np.isnan(numbers[own]).any():
                 continue
-            except (pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
-                raise InputError(
-                    f"{path}: not a table of comma- or tab-separated values ({fault})"
-                ) from None
-            return {"": text}
-        raise InputError(f"{path}: neither UTF-8 nor GB18030 text; save it as UTF-8")
-    try:
-        return pd.read_excel(path, sheet_name=None, header=None, dtype=object, engine="openpyxl")
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as fault:
-        raise InputError(
-            f"{path}: not an Excel workbook (.xlsx) that can be read ({fault})"
-        ) from None
+            added = float(numbers[own].sum())
+            if abs(added - numbers[row]) > _TOTAL_TOLERANCE * max(added, 1.0):
+                at = {"field": name, "told": f"{numbers[row]:,g}", "added": f"{added:,g}"}
+                log.at("sheet.total_differs", positions[[row]], **at)
 
 
-def _header_row(cells: pd.DataFrame) -> int | None:
-    """Give the row with most recognised headers among the first ones, or None."""
-    scores = [
-        sum(canonical_name(value) is not None for value in row if isinstance(value, str))
-        for row in cells.head(_HEADER_ROWS).itertuples(index=False)
-    ]
-    return int(np.argmax(scores)) if scores and max(scores) >= 2 else None  # noqa: PLR2004
+# -- the kind of a facility ------------------------------------------------------------------------
+
+
+@cache
+def _kind_words() -> dict[str, str]:
+    """Give the words ledgers use for each kind."""
+    preset = files("facility_coverage.presets").joinpath("kind-words.toml").read_text("utf-8")
+    words = {word: kind for kind, them in tomllib.loads(preset)["words"].items() for word in them}
+    return {
+        **words,
+        **{label: kind for kind, label in labels("kind").items()},
+        **{label: kind for kind, label in labels("kind", "en").items()},
+        **{kind: kind for kind in labels("kind")},
+    }
 
 
 def _kind_of(text: Any) -> str | None:
-    """Give the kind a sheet's or row's words stand for."""
-    word = str(text).strip()
-    by_label = {label: slug for slug, label in labels("kind").items()}
-    known = set(by_label.values())
-    return _SHEET_KINDS.get(word) or by_label.get(word) or (word if word in known else None)
+    """Give the kind a cell's words stand for."""
+    return _kind_words().get(str(text).strip())
 
 
-def _read_ledger(
-    path: Path, *, kind: str | None, datum: str | None, columns: Mapping[str, str] | None
-) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
-    tables, places, faults = [], [], []
-    for sheet, cells in _sheets(path).items():
-        header = _header_row(cells)
-        if header is None:
-            faults.append(
-                Finding(
-                    "error",
-                    "a sheet needs a row of headers (设施名称, 经度, 纬度, …)",
-                    "add one, or remove the sheet",
-                    path.name,
-                    sheet,
-                )
-            )
-            continue
-        names = [str(value).strip() for value in cells.iloc[header]]
-        body = cells.iloc[header + 1 :].set_axis(names, axis=1)
-        body = body[body.notna().any(axis=1)]
-        above = " ".join(
-            str(v) for v in cells.iloc[:header].to_numpy().ravel() if isinstance(v, str)
-        )
-        table = pd.DataFrame(
-            rename_columns(
-                gpd.GeoDataFrame(body), columns, known=(*_COLUMNS, "unit_name"), file=path.name
-            )
-        )
-        told = datum or declared_datum(" ".join([above, *names]))
-        absent = [name for name in ("name", "longitude", "latitude") if name not in table]
-        faults += [
-            Finding(
-                "error",
-                f"a ledger needs a column {name}",
-                f"name it: columns={{{name!r}: '…'}}; the sheet has {', '.join(names)}",
-                path.name,
-                sheet,
-                field=name,
-            )
-            for name in absent
-        ]
-        if told is None and not absent:
-            faults.append(
-                Finding(
-                    "error",
-                    "coordinates need a datum: GCJ-02 or BD-09 taken for WGS-84 is 500-1,400 m off",
-                    "say it with datum='cgcs2000' (or 'wgs84', 'gcj02', 'bd09'), or in the header",
-                    path.name,
-                    sheet,
-                    field="longitude",
-                )
-            )
-        if absent or told is None:
-            continue
-        rows = [
-            {"file": path.name, "sheet": sheet, "row": int(number) + 1} for number in table.index
-        ]
-        if "kind" not in table:
-            table["kind"] = _kind_of(sheet) or kind
-        if "data_note" not in table and any(stamp in above for stamp in _STAMPS):
-            table["data_note"] = next(
-                str(v)
-                for v in cells.iloc[:header].to_numpy().ravel()
-                if any(s in str(v) for s in _STAMPS)
-            )
-        table["geometry"] = _points(table, told, rows, faults)
-        tables.append(table.reset_index(drop=True))
-        places += rows
-    if faults:
-        raise InputError(f"{path.name}: {len(faults)} faults in the ledger", faults)
-    if not places:
-        raise InputError(f"{path.name}: there is no facility in it")
-    joined = pd.concat(tables, ignore_index=True)
-    return gpd.GeoDataFrame(joined, geometry="geometry", crs="EPSG:4326"), places
+def _kind_of_sheet(name: str) -> str | None:
+    """Give the kind the name of a sheet speaks of: 卫生室台账2023 is of clinics."""
+    exact = _kind_of(name)
+    if exact is not None:
+        return exact
+    spoken = {kind for word, kind in _kind_words().items() if len(word) > 1 and word in name}
+    return spoken.pop() if len(spoken) == 1 else None
 
 
-def _points(
-    table: pd.DataFrame, datum: str, rows: list[dict[str, Any]], faults: list[Finding]
-) -> np.ndarray:
-    """Give WGS-84 points from a ledger's longitudes and latitudes; blank stays missing."""
-    lon = numbers(table["longitude"], field="longitude", places=rows, faults=faults)
-    lat = numbers(table["latitude"], field="latitude", places=rows, faults=faults)
-    for values, other, field, most in (
-        (lon, lat, "longitude", 180.0),
-        (lat, lon, "latitude", 90.0),
-    ):
-        faults += found_at(
-            (values > most),
-            rows,
-            rule=f"a {field} in degrees is at most {most:g}",
-            cure="are longitude and latitude swapped, or are these metres?",
-            field=field,
-            values=values.to_numpy(dtype=object),
-        )
-        faults += found_at(
-            (values.isna() & other.notna()),
-            rows,
-            rule="a place needs both coordinates",
-            cure="fill in the other one",
-            field=field,
-        )
-    known = (lon.notna() & lat.notna()).to_numpy()
-    points = np.full(len(table), None, dtype=object)
-    converted = to_wgs84(gpd.GeoSeries.from_xy(lon[known], lat[known]), datum=datum)
-    points[known] = np.asarray(converted.array)
-    return points
+# -- from columns to the checked table -------------------------------------------------------------
+
+
+def _column(frame: pd.DataFrame, name: str) -> pd.Series:
+    return frame[name] if name in frame else pd.Series(pd.NA, index=frame.index, dtype="object")
 
 
 def _checked(
     frame: gpd.GeoDataFrame,
-    places: list[dict[str, Any]],
+    log: IntakeLog,
     *,
     kind: str | None,
-    file: str,
-    noticed: Sequence[Finding] = (),
+    units: gpd.GeoDataFrame | None,
+    neighbours: gpd.GeoDataFrame | None,
+    aliases: Mapping[str, str] | None,
+    strict: bool,
 ) -> gpd.GeoDataFrame:
-    """Give the canonical table, or every fault at once."""
-    faults: list[Finding] = []
-    findings: list[Finding] = [*noticed]
-    count = len(frame)
-    if count == 0:
-        raise MissingInputError(f"{file}: there is no facility in it")
-    table: dict[str, Any] = {}
-    table["facility_id"] = _identities(frame, places, faults, findings, file)
-    table["name"] = (
-        frame["name"].astype("string").str.strip()
-        if "name" in frame
-        else pd.array([pd.NA] * count, "string")
+    """Give the canonical table of the rows that can be used."""
+    if len(frame) == 0:
+        raise MissingInputError(f"{log.file}: there is no facility in it")
+    if "kind" not in frame and kind is None:
+        raise InputError(
+            f"{log.file}: no column says the kind of facility; give kind='clinic' or "
+            "columns={'kind': '…'}"
+        )
+    table: dict[str, Any] = {
+        "facility_id": _identities(frame, log),
+        "name": _without_persons(read_text(_column(frame, "name")), "name", log),
+        "kind": _kinds(_column(frame, "kind"), kind, log),
+        "unit_code": _units_of(frame, log, units, aliases),
+        **{name: read_text(_column(frame, name)) for name in _TEXTS},
+    }
+    table["data_note"] = _without_persons(table["data_note"], "data_note", log)
+    for name, dimension in _DIMENSIONS.items():
+        values = _column(frame, name)
+        table[name] = read_numbers(values, dimension=dimension, field=name, log=log)
+    table["status"] = _statuses(_column(frame, "status"), table["served_by"], log)
+    table["official_covered"] = read_flags(
+        _column(frame, "official_covered"), field="official_covered", log=log
     )
-    table["kind"] = _kinds(frame, kind, places, faults)
-    for name in _TEXTS:
-        column = (
-            frame[name].astype("string").str.strip()
-            if name in frame
-            else pd.Series([pd.NA] * count, dtype="string")
-        )
-        table[name] = column.where(column != "", pd.NA)
-    for name in _NUMBERS:
-        table[name] = (
-            numbers(frame[name], field=name, places=places, faults=faults)
-            if name in frame
-            else np.full(count, np.nan)
-        )
-    table["status"] = _statuses(frame, table["served_by"], places, faults, findings, file)
-    table["official_covered"] = _official(frame, places, faults)
-    if faults:
-        raise InputError(f"{file}: {len(faults)} faults in the facilities", faults)
-
-    shapes = np.asarray(frame.geometry.array).copy()
-    absent = shapely.is_missing(shapes) | shapely.is_empty(shapes)
-    shapes[absent] = None
-    areas = ~absent & (shapely.get_type_id(shapes) != 0)
-    if areas.any():
-        metric = frame.geometry.to_crs(frame.estimate_utm_crs()).centroid.to_crs(frame.crs)
-        shapes[areas] = np.asarray(metric.array)[areas]
-        findings.append(
-            Finding(
-                "note",
-                "a facility is a point",
-                f"{int(areas.sum())} outlines were taken at their middle",
-                file,
-                field="geometry",
-            )
-        )
-    nowhere = absent & (table["status"] != "shared").to_numpy()
-    findings += found_at(
-        nowhere,
-        places,
-        rule="a facility without coordinates cannot be reached",
-        cure="counts on the ledger basis only; fill in its coordinates",
-        field="longitude",
-        values=table["name"].to_numpy(dtype=object),
-        severity="warning",
-    )
-    hosts = set(table["facility_id"])
-    for position in np.flatnonzero(table["served_by"].notna().to_numpy()):
-        host = table["served_by"].iloc[position]
-        if host not in hosts:
-            findings.append(
-                Finding(
-                    "warning",
-                    "served_by must name a facility of this ledger",
-                    "the agreement counts as data missing; correct the number",
-                    field="served_by",
-                    value=str(host),
-                    **places[position],
-                )
-            )
-    return with_findings(gpd.GeoDataFrame(table, geometry=shapes, crs=frame.crs), findings)
+    table["geometry"] = _points(frame, log)
+    facilities = gpd.GeoDataFrame(table, geometry="geometry", crs=frame.crs)
+    _check_values(facilities, log)
+    _check_places(facilities, log, units, neighbours)
+    return log.finish(facilities, strict=strict)
 
 
-def _identities(
-    frame: gpd.GeoDataFrame,
-    places: list[dict[str, Any]],
-    faults: list[Finding],
-    findings: list[Finding],
-    file: str,
-) -> pd.Series:
+def _identities(frame: pd.DataFrame, log: IntakeLog) -> pd.Series:
+    """Give every row an identity of its own; doubles and blanks get one, with a report."""
+    number = pd.Series(np.arange(1, len(frame) + 1), index=frame.index).astype("string")
+    invented = "F" + number.str.zfill(5)
     if "facility_id" not in frame:
-        findings.append(
-            Finding(
-                "note",
-                "facilities need an identity",
-                "numbered F00001 … in the order of the file",
-                file,
-            )
-        )
-        return pd.Series([f"F{number:05d}" for number in range(1, len(frame) + 1)], dtype="string")
-    ids = frame["facility_id"].astype("string").str.strip()
-    faults += found_at(
-        (ids.isna() | (ids == "")),
-        places,
-        rule="every facility needs a number",
-        cure="fill it in",
-        field="facility_id",
-    )
-    faults += found_at(
-        (ids.duplicated(keep=False) & ids.notna()),
-        places,
-        rule="a facility's number stands once",
-        cure="number it anew, or remove the double",
-        field="facility_id",
-        values=ids.to_numpy(dtype=object),
-    )
+        log.whole("facility.numbered", field="facility_id")
+        return invented
+    ids = read_text(frame["facility_id"])
+    used = ~log.ignored
+    log.at("facility.no_number", ids.isna() & used, field="facility_id", number=invented)
+    ids = ids.where(ids.notna(), invented)
+    again = ids.where(pd.Series(used, index=ids.index)).duplicated() & used
+    if again.any():
+        count = ids.groupby(ids).cumcount().astype("string")
+        new = ids + "#" + count
+        first = ids.map(pd.Series(log.rows, index=ids).groupby(level=0).first()).astype("string")
+        raw = ids.to_numpy(dtype=object)
+        told = {"field": "facility_id", "values": raw, "other": first, "number": new}
+        log.at("facility.number_again", again, **told)
+        ids = ids.where(~again, new)
     return ids
 
 
-def _kinds(
-    frame: gpd.GeoDataFrame, kind: str | None, places: list[dict[str, Any]], faults: list[Finding]
-) -> pd.Series:
-    if "kind" not in frame:
-        if kind is None:
-            raise InputError(
-                f"{places[0]['file']}: no column says the kind of facility; give kind='clinic' or "
-                "columns={'kind': '…'}"
-            )
-        return pd.Series([kind] * len(frame))
-    words = pd.unique(frame["kind"].dropna())
-    found = frame["kind"].map({word: _kind_of(word) for word in words})
+def _without_persons(texts: pd.Series, field: str, log: IntakeLog) -> pd.Series:
+    """Take numbers of identity cards and telephones out of a text."""
+    named = texts.str.contains(PRIVATE.pattern, regex=True).fillna(value=False)
+    if not named.any():
+        return texts
+    log.at("personal.number", named, field=field)
+    cleaned = texts.str.replace(PRIVATE.pattern, "", regex=True).str.strip()
+    return texts.where(~named, cleaned)
+
+
+def _kinds(values: pd.Series, kind: str | None, log: IntakeLog) -> pd.Series:
+    words = pd.unique(values.dropna())
+    found = values.map({word: _kind_of(word) for word in words}).astype("string")
     if kind is not None:
-        found = found.where(frame["kind"].notna(), kind)
-    faults += found_at(
-        found.isna(),
-        places,
-        rule="the kind must be known: " + "、".join(labels("kind").values()),
-        cure="use one of these words or its English slug",
-        field="kind",
-        values=frame["kind"].to_numpy(dtype=object),
-    )
+        found = found.where(values.notna(), kind)
+    known = "、".join(labels("kind").values())
+    raw = values.to_numpy(dtype=object)
+    log.at("facility.kind", found.isna(), field="kind", values=raw, words=known)
     return found
 
 
-def _statuses(
-    frame: gpd.GeoDataFrame,
-    served_by: pd.Series,
-    places: list[dict[str, Any]],
-    faults: list[Finding],
-    findings: list[Finding],
-    file: str,
+def _units_of(
+    frame: pd.DataFrame,
+    log: IntakeLog,
+    units: gpd.GeoDataFrame | None,
+    aliases: Mapping[str, str] | None,
 ) -> pd.Series:
-    if "status" not in frame:
-        findings.append(
-            Finding(
-                "note",
-                "nothing says which facilities are in use",
-                "all are taken to be in use",
-                file,
-                field="status",
-            )
-        )
-        return pd.Series(np.where(served_by.notna(), "shared", "in_use"))
-    text = frame["status"].astype("string").str.strip()
-    found = text.map(_STATUS)
-    faults += found_at(
-        (found.isna() & text.notna()),
-        places,
-        rule=f"status must be one of {', '.join(_STATUS)}",
-        cure="correct it",
-        field="status",
-        values=text.to_numpy(dtype=object),
+    """Give the code of the unit that keeps each facility, by code or by name."""
+    values = _column(frame, "unit_code")
+    reference = None if units is None else units["unit_code"].tolist()
+    codes = pd.Series(pd.NA, index=frame.index, dtype="string")
+    if "unit_code" in frame:
+        read = read_codes(values, reference=reference)
+        codes = read["code"]
+        log_codes(read, values, log, "unit_code")
+    if units is None or not {"unit_code", "unit_name"} & set(frame.columns):
+        return codes
+    asked = pd.DataFrame(
+        {
+            "unit_code": codes,
+            "unit_name": read_text(_column(frame, "unit_name")),
+            "township": read_text(_column(frame, "township")),
+        }
     )
-    blank = int(text.isna().sum())
-    if blank:
-        findings.append(
-            Finding(
-                "note",
-                "a blank status says nothing",
-                f"{blank} facilities are taken to be in use",
-                file,
-                field="status",
-            )
-        )
-    return found.where(text.notna(), "in_use").astype(str)
+    matched = match_units(asked, units, aliases=aliases)
+    log_matches(matched, asked, log)
+    # A code of another county's unit stands: the facility may lie beyond the border.
+    return matched["unit_code"].where(matched["unit_code"].notna(), codes)
 
 
-def _official(
-    frame: gpd.GeoDataFrame, places: list[dict[str, Any]], faults: list[Finding]
-) -> pd.Series:
-    """Read the official 是否覆盖 flag, where the ledger carries one."""
-    if "official_covered" not in frame:
-        return pd.Series([pd.NA] * len(frame), dtype="boolean")
-    text = frame["official_covered"].astype("string").str.strip().str.lower()
-    words = {
-        "是": True,
-        "否": False,
-        "1": True,
-        "0": False,
-        "true": True,
-        "false": False,
-        "yes": True,
-        "no": False,
-    }
-    found = text.map(words).astype("boolean")
-    faults += found_at(
-        (found.isna() & text.notna()),
-        places,
-        rule="must be 是 or 否",
-        cure="correct it, or leave it blank",
-        field="official_covered",
-        values=text.to_numpy(dtype=object),
-    )
-    return found
+def _statuses(values: pd.Series, served_by: pd.Series, log: IntakeLog) -> pd.Series:
+    """Give in_use, closed, planned, shared or unknown."""
+    text = read_text(values)
+    found = read_words(text, _STATUS, field="status", log=log)
+    unread = found.isna() & text.notna()
+    blank = text.isna() & ~log.ignored
+    if blank.any():
+        log.whole("facility.no_status", field="status", count=int(blank.sum()))
+    found = found.where(~unread, "unknown")
+    shared = found.isna() & served_by.notna()
+    return found.mask(shared, "shared").fillna("in_use").astype(str)
+
+
+def _points(frame: gpd.GeoDataFrame, log: IntakeLog) -> NDArray[np.object_]:
+    """Give a point or nothing for every row; outlines are taken at their middle."""
+    shapes = np.asarray(frame.geometry.array).copy()
+    absent = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    x, y = shapely.get_x(shapes), shapely.get_y(shapes)
+    point = shapely.get_type_id(shapes) == 0
+    absent |= point & ~(np.isfinite(x) & np.isfinite(y))
+    shapes[absent] = None
+    areas = ~absent & ~point
+    if areas.any():
+        metric = frame.geometry[areas].to_crs(frame.estimate_utm_crs()).centroid.to_crs(frame.crs)
+        shapes[areas] = np.asarray(metric.array)
+        log.at("facility.outline", areas, field="geometry")
+    return shapes
+
+
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def _check_values(facilities: gpd.GeoDataFrame, log: IntakeLog) -> None:
+    names = facilities["name"].to_numpy(dtype=object)
+    nowhere = facilities.geometry.isna() & (facilities["status"] != "shared")
+    log.at("facility.no_place", nowhere, field="geometry", values=names)
+    log.at("facility.closed", facilities["status"] == "closed", field="status", values=names)
+    hosts = facilities["served_by"]
+    unknown = hosts.notna() & ~hosts.isin(facilities["facility_id"])
+    log.at("facility.unknown_host", unknown, field="served_by", values=hosts)
+    area, active = facilities["floor_area_m2"], facilities["activity_area_m2"]
+    told = {"field": "activity_area_m2", "values": active, "area": area}
+    log.at("facility.activity_area", active > area, **told)
+
+
+def _check_places(
+    facilities: gpd.GeoDataFrame,
+    log: IntakeLog,
+    units: gpd.GeoDataFrame | None,
+    neighbours: gpd.GeoDataFrame | None,
+) -> None:
+    """Report doubles, places beyond the county, and places far from the village that keeps them."""
+    placed = np.flatnonzero(facilities.geometry.notna() & ~log.set_aside & ~log.ignored)
+    if not placed.size:
+        return
+    points = facilities.geometry.iloc[placed]
+    metric = points.estimate_utm_crs() if points.crs.is_geographic else points.crs
+    if metric.axis_info[0].unit_name not in {"metre", "meter"}:
+        metric = points.estimate_utm_crs()
+    shapes = np.asarray(points.to_crs(metric).array)
+    xy = shapely.get_coordinates(shapes)
+    _check_doubles(facilities, placed, xy, log)
+    if units is None:
+        return
+    county = units.geometry[units.geometry.notna()].to_crs(metric)
+    tree = shapely.STRtree(np.asarray(county.array))
+    which, _ = tree.query(shapes, predicate="intersects")
+    outside = np.ones(placed.size, dtype=bool)
+    outside[which] = False
+    beyond_m = np.zeros(placed.size)
+    far = np.flatnonzero(outside)
+    if far.size:
+        (at, _), distance = tree.query_nearest(shapes[far], return_distance=True, all_matches=False)
+        beyond_m[far[at]] = distance
+    known = np.zeros(placed.size, dtype=bool)
+    if neighbours is not None and far.size:
+        around = shapely.STRtree(np.asarray(neighbours.geometry.to_crs(metric).array))
+        hit, _ = around.query(shapes[far], predicate="intersects")
+        known[far[hit]] = True
+        near = outside & known
+    else:
+        near = outside & (beyond_m <= _FAR_OUTSIDE_M)
+    names = facilities["name"].to_numpy(dtype=object)
+    km = np.zeros(len(facilities))
+    km[placed] = beyond_m / 1000.0
+    shown = np.array([f"{each:.1f}" for each in km.round(1)], dtype=object) if outside.any() else km
+    log.at("place.outside", placed[near], field="geometry", values=names, km=shown)
+    log.at("place.far", placed[outside & ~near], field="geometry", values=names, km=shown)
+    _check_own_unit(facilities, placed, shapes, county, units, log)
+
+
+def _check_doubles(
+    facilities: gpd.GeoDataFrame, placed: NDArray[np.int64], xy: NDArray[Any], log: IntakeLog
+) -> None:
+    """Report facilities of one kind at one place."""
+    kinds = facilities["kind"].to_numpy(dtype=object)[placed]
+    using = (facilities["status"] == "in_use").to_numpy()[placed]
+    other = np.full(len(facilities), "", dtype=object)
+    double = np.zeros(len(facilities), dtype=bool)
+    for kind in pd.unique(kinds[using]):
+        own = np.flatnonzero(using & (kinds == kind))
+        if own.size < 2:  # noqa: PLR2004 - a pair
+            continue
+        distance, nearest = cKDTree(xy[own]).query(xy[own], k=2, distance_upper_bound=_SAME_PLACE_M)
+        # With several at the very same spot a point may find itself second.
+        mate = np.where(nearest[:, 0] == np.arange(own.size), nearest[:, 1], nearest[:, 0])
+        found = np.flatnonzero(np.isfinite(distance[:, 1]) & (mate < own.size))
+        later = found[mate[found] < found]
+        double[placed[own[later]]] = True
+        other[placed[own[later]]] = log.rows[placed[own[mate[later]]]]
+    names = facilities["name"].to_numpy(dtype=object)
+    log.at("facility.double", double, field="geometry", values=names, other=other)
+
+
+def _check_own_unit(
+    facilities: gpd.GeoDataFrame,
+    placed: NDArray[np.int64],
+    shapes: NDArray[Any],
+    county: gpd.GeoSeries,
+    units: gpd.GeoDataFrame,
+    log: IntakeLog,
+) -> None:
+    """Report facilities that lie far from the village that keeps them."""
+    position = pd.Series(np.arange(len(county)), index=units["unit_code"].loc[county.index])
+    position = position[~position.index.duplicated()]
+    own = facilities["unit_code"].iloc[placed].map(position).to_numpy(dtype=float, na_value=np.nan)
+    kept = np.flatnonzero(~np.isnan(own))
+    if not kept.size:
+        return
+    apart = shapely.distance(shapes[kept], np.asarray(county.array)[own[kept].astype(int)])
+    wrong = apart > _OWN_UNIT_M
+    km = np.full(len(facilities), "", dtype=object)
+    km[placed[kept]] = [f"{each / 1000:.1f}" for each in apart]
+    names = facilities["name"].to_numpy(dtype=object)
+    log.at("place.other_unit", placed[kept[wrong]], field="unit_code", values=names, km=km)

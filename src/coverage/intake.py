@@ -7,7 +7,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -23,11 +23,22 @@ from .errors import Finding, InputError, IntakeWarning
 from .files import write_beside
 from .terms import label
 
-__all__ = ["IntakeLog", "IntakeReport", "finding", "intake_report", "row_ranges", "with_findings"]
+__all__ = [
+    "PRIVATE",
+    "IntakeLog",
+    "IntakeReport",
+    "finding",
+    "intake_report",
+    "row_ranges",
+    "with_findings",
+]
 
 _LISTED = 1000  # rows of one rule that are listed one by one; the rest stand in one line as ranges
 _SHOWN_RULES = 40  # lines of a report in a notebook
-_VALUE_LENGTH = 80
+_WIDEST = 60  # characters of a column
+_VALUE_LENGTH, _TEXT_LENGTH = 80, 600
+_REST = r"^\+([0-9,]+): [0-9]"
+_CODES = frozenset(["unit_code", "township_code", "facility_id"])
 _SEVERITIES = ("error", "warning", "note")
 _COLUMNS = [
     "severity",
@@ -42,7 +53,7 @@ _COLUMNS = [
     "code",
 ]
 # Numbers of identity cards and mobile telephones never stand in a report.
-_PRIVATE = re.compile(r"(?<![0-9])(?:[1-9][0-9]{16}[0-9Xx]|1[3-9][0-9]{9})(?![0-9])")
+PRIVATE = re.compile(r"(?<![0-9])(?:[1-9][0-9]{16}[0-9Xx]|1[3-9][0-9]{9})(?![0-9])")
 
 
 @cache
@@ -63,6 +74,7 @@ def catalogue() -> dict[str, dict[str, Any]]:
 
 def finding(
     code: str,
+    /,
     *,
     file: str = "",
     sheet: str = "",
@@ -88,7 +100,7 @@ def finding(
     units.gpkg, row 3: a code stands for one unit → also in row 7: correct the code, or merge the parts
     """  # noqa: E501 - the finding is one line
     rule = catalogue()[code]
-    words = {name: _shown(word) for name, word in words.items()}
+    words = {name: shown(word, most=_TEXT_LENGTH) for name, word in words.items()}
 
     def text(part: str, lang: str) -> str:
         return str(rule[part][lang]).format_map(words)
@@ -101,7 +113,8 @@ def finding(
         sheet,
         row,
         field,
-        _shown(value),
+        # A code short of a digit looks like a telephone.
+        shown(value, private=field not in _CODES),
         code,
         rule["effect"],
         text("rule", "zh"),
@@ -109,15 +122,16 @@ def finding(
     )
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any, *, most: int = _VALUE_LENGTH, private: bool = True) -> str:
     """Give a value as a line of text that may stand in a report."""
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
     text = " ".join(str(value).split())
-    text = _PRIVATE.sub(lambda found: found[0][:3] + "…", text)
-    return text if len(text) <= _VALUE_LENGTH else text[: _VALUE_LENGTH - 1] + "…"
+    if private:
+        text = PRIVATE.sub(lambda found: found[0][:3] + "…", text)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def row_ranges(rows: Iterable[int], *, most: int = 12) -> str:
@@ -140,6 +154,19 @@ def row_ranges(rows: Iterable[int], *, most: int = 12) -> str:
     return ", ".join([*parts, "…"] if starts.size > most else parts)
 
 
+def _by_row(word: Any) -> bool:
+    return callable(word) or (
+        isinstance(word, Sequence | np.ndarray | pd.Series) and not isinstance(word, str)
+    )
+
+
+def _picked(values: Any, positions: NDArray[np.intp]) -> Sequence[Any]:
+    """Give the values at positions; a function is asked for just these."""
+    if callable(values):
+        return list(values(positions))
+    return np.asarray(values, dtype=object)[positions].tolist()
+
+
 class IntakeLog:
     """Collects what is noticed about the rows of one file while a table is made of them.
 
@@ -156,6 +183,8 @@ class IntakeLog:
     ----------
     set_aside : array of bool
         By row, whether it may not be used.
+    ignored : array of bool
+        By row, whether it is no data at all (a note, a total): nothing further is said of it.
     findings : list of Finding
         What was noticed so far.
     """
@@ -167,8 +196,10 @@ class IntakeLog:
         self.rows = np.asarray(rows)
         self.sheets = np.full(self.rows.size, "", object) if sheets is None else np.asarray(sheets)
         self.set_aside = np.zeros(self.rows.size, dtype=bool)
+        self.ignored = np.zeros(self.rows.size, dtype=bool)
         self.findings: list[Finding] = []
         self._unknown = 0
+        self._said: set[tuple[str, str]] = set()
 
     @classmethod
     def of(cls, frame: pd.DataFrame, file: str) -> IntakeLog:
@@ -177,10 +208,16 @@ class IntakeLog:
         log.findings += intake_report(frame).findings
         return log
 
-    def whole(self, code: str, *, field: str = "", value: Any = "", **words: Any) -> None:
-        """Note something about the file as a whole."""
-        words.setdefault("sheet", "")
-        sheet = words.pop("sheet")
+    def first_said(self, code: str, words: Sequence[str]) -> list[str]:
+        """Give those words that this rule has not been told of before, and keep them."""
+        new = [word for word in words if (code, word) not in self._said]
+        self._said.update((code, word) for word in new)
+        return new
+
+    def whole(
+        self, code: str, /, *, sheet: str = "", field: str = "", value: Any = "", **words: Any
+    ) -> None:
+        """Note something about the file, or a sheet of it, as a whole."""
         self.findings.append(
             finding(code, file=self.file, sheet=sheet, field=field, value=value, **words)
         )
@@ -189,9 +226,11 @@ class IntakeLog:
         self,
         code: str,
         wrong: Any,
+        /,
         *,
         field: str = "",
         values: Any = None,
+        ignored: bool = False,
         **words: Any,
     ) -> NDArray[np.intp]:
         """Note something about every row where `wrong` holds.
@@ -204,10 +243,12 @@ class IntakeLog:
             By row, or the rows' positions.
         field : str
             The column.
-        values : sequence, optional
-            By row, the value to show.
+        values : sequence or callable, optional
+            By row, the value to show; or a function that gives those at the positions it is given.
+        ignored : bool
+            Whether these rows are none of the table, so that nothing further is said of them.
         **words
-            What stands in braces in the rule's texts: one word for all, or a sequence by row.
+            What stands in braces in the rule's texts: one word for all, or as `values`.
 
         Returns
         -------
@@ -215,28 +256,22 @@ class IntakeLog:
             The positions noted.
         """
         mask = np.asarray(wrong)
-        if mask.dtype != np.intp:
-            wrong = (
-                pd.array(mask, dtype="boolean").fillna(value=False)
-                if mask.dtype == object
-                else mask
-            )
-            mask = np.flatnonzero(np.asarray(wrong, dtype=bool))
-        if mask.size == 0:
-            return mask
+        if mask.dtype == object:
+            mask = np.asarray(pd.array(mask, dtype="boolean").fillna(value=False), dtype=bool)
+        positions = np.flatnonzero(mask) if mask.dtype == bool else mask.astype(np.intp)
+        positions = positions[~self.ignored[positions]]
+        if positions.size == 0:
+            return positions
         effect = catalogue()[code]["effect"]
-        if effect == "set_aside":
-            self.set_aside[mask] = True
-        self._unknown += mask.size if effect == "unknown" else 0
-        by_row = {name: isinstance(word, Sequence | np.ndarray | pd.Series) and not isinstance(word, str)
-                  for name, word in words.items()}  # fmt: skip
-        listed = mask[:_LISTED]
-        values = None if values is None else np.asarray(values, dtype=object)
-        for position in listed.tolist():
-            told = {
-                name: np.asarray(word, dtype=object)[position] if by_row[name] else word
-                for name, word in words.items()
-            }
+        if ignored:
+            self.ignored[positions] = True
+        elif effect == "set_aside":
+            self.set_aside[positions] = True
+        self._unknown += positions.size if effect == "unknown" else 0
+        listed, rest = positions[:_LISTED], positions[_LISTED:]
+        told_values = [""] * listed.size if values is None else _picked(values, listed)
+        told = {name: _picked(word, listed) for name, word in words.items() if _by_row(word)}
+        for number, position in enumerate(listed.tolist()):
             self.findings.append(
                 finding(
                     code,
@@ -244,18 +279,27 @@ class IntakeLog:
                     sheet=str(self.sheets[position]),
                     row=int(self.rows[position]),
                     field=field,
-                    value="" if values is None else values[position],
-                    **told,
+                    value=told_values[number],
+                    **{name: told[name][number] if name in told else words[name] for name in words},
                 )
             )
-        if mask.size > listed.size:
-            rest = mask[_LISTED:]
-            told = {name: "…" if by_row[name] else word for name, word in words.items()}
-            told_rows = f"+{rest.size:,}: {row_ranges(self.rows[rest], most=8)}"
-            self.findings.append(
-                finding(code, file=self.file, field=field, value=told_rows, **told)
-            )
-        return mask
+        if rest.size:
+            ranges = f"+{rest.size:,}: {row_ranges(self.rows[rest], most=8)}"  # as _REST has it
+            plain = {name: "…" if name in told else word for name, word in words.items()}
+            self.findings.append(finding(code, file=self.file, field=field, value=ranges, **plain))
+        return positions
+
+    def part(self, sheet: str, rows: slice) -> IntakeLog:
+        """Give a log for some rows in a row, which tells this one.
+
+        Parameters
+        ----------
+        sheet : str
+            Their sheet, for what is said of it as a whole.
+        rows : slice
+            Their positions.
+        """
+        return _Part(self, sheet, rows)
 
     def finish(self, table: gpd.GeoDataFrame, *, strict: bool = False) -> gpd.GeoDataFrame:
         """Give the table without the rows set aside, with the report attached.
@@ -270,7 +314,7 @@ class IntakeLog:
         Raises
         ------
         InputError
-            Where `strict` and there are errors, or no row is left.
+            Where `strict` and there are errors, or no row can be used.
 
         Warns
         -----
@@ -278,22 +322,72 @@ class IntakeLog:
             Where rows were set aside or values left unknown.
         """
         errors = [each for each in self.findings if each.severity == "error"]
-        aside = int(self.set_aside.sum())
-        if errors and (strict or aside == len(table)):
+        no_data = int(self.ignored.sum())
+        rows = len(table) - no_data
+        aside = int((self.set_aside & ~self.ignored).sum())
+        if rows == 0:
+            raise InputError(f"{self.file}: there is no row of data in it", self.findings)
+        if errors and (strict or aside == rows):
             raise InputError(
-                f"{self.file}: {len(errors)} faults; {aside} of {len(table)} rows cannot be used",
-                errors,
+                f"{self.file}: {len(errors)} faults; {aside} of {rows} rows cannot be used", errors
             )
         if aside or self._unknown:
             warnings.warn(
-                f"{self.file}: {aside} of {len(table)} rows were set aside and {self._unknown} "
-                "values left unknown; intake_report(…) lists them",
+                f"{self.file}: {aside} of {rows} rows were set aside and {self._unknown} values "
+                "left unknown; intake_report(…) lists them",
                 IntakeWarning,
                 stacklevel=3,
             )
-        kept = table[~self.set_aside].reset_index(drop=True) if aside else table
-        counts = {"file": self.file, "read": len(table), "accepted": len(kept), "set_aside": aside}
+        used = ~(self.set_aside | self.ignored)
+        kept = table if used.all() else table[used].reset_index(drop=True)
+        counts = {
+            "file": self.file,
+            "read": len(table),
+            "accepted": len(kept),
+            "set_aside": aside,
+            "no_data": no_data,
+        }
         return with_findings(kept, self.findings, rows=[counts])
+
+
+class _Part(IntakeLog):
+    """The log of one sheet among several."""
+
+    def __init__(self, log: IntakeLog, sheet: str, rows: slice) -> None:
+        super().__init__(log.file, log.rows[rows], log.sheets[rows])
+        self._log, self._sheet, self._start = log, sheet, rows.start
+        self.set_aside, self.ignored = log.set_aside[rows], log.ignored[rows]  # views
+        self.findings = log.findings
+
+    def whole(
+        self, code: str, /, *, sheet: str = "", field: str = "", value: Any = "", **words: Any
+    ) -> None:
+        self._log.whole(code, sheet=sheet or self._sheet, field=field, value=value, **words)
+
+    def at(
+        self,
+        code: str,
+        wrong: Any,
+        /,
+        *,
+        field: str = "",
+        values: Any = None,
+        ignored: bool = False,
+        **words: Any,
+    ) -> NDArray[np.intp]:
+        def moved(told: Any) -> Any:
+            return (lambda rows: _picked(told, rows - self._start)) if _by_row(told) else told
+
+        mask = np.asarray(wrong)
+        local = mask if mask.dtype.kind == "i" else np.flatnonzero(mask)
+        return self._log.at(
+            code,
+            local + self._start,
+            field=field,
+            values=moved(values),
+            ignored=ignored,
+            **{name: moved(word) for name, word in words.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -305,11 +399,26 @@ class IntakeReport:
     findings : tuple of Finding
         Everything noticed, in the order of reading.
     rows : tuple of dict
-        By file: `file`, `read`, `accepted`, `set_aside`; read = accepted + set_aside.
+        By file: `file`, `read`, `accepted`, `set_aside`, and `no_data`, the notes and totals among
+        them; read = accepted + set_aside + no_data.
     """
 
     findings: tuple[Finding, ...]
     rows: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def joined(cls, reports: Iterable[IntakeReport]) -> IntakeReport:
+        """Give several reports as one."""
+        reports = tuple(reports)
+        return cls(
+            tuple(each for report in reports for each in report.findings),
+            tuple(each for report in reports for each in report.rows),
+        )
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What is to be corrected in the files."""
+        return tuple(each for each in self.findings if each.severity == "error")
 
     @property
     def table(self) -> pd.DataFrame:
@@ -318,16 +427,15 @@ class IntakeReport:
 
     def in_language(self, lang: str) -> pd.DataFrame:
         """Give the table with rules and cures in Chinese (``"zh"``) or English (``"en"``)."""
-        frame = pd.DataFrame(
-            [asdict(each) for each in self.findings], columns=[*Finding.__annotations__]
-        )
+        names = [field.name for field in fields(Finding)]
+        frame = pd.DataFrame([asdict(each) for each in self.findings], columns=names)
         if lang == "zh":
             for name in ("rule", "cure"):
                 frame[name] = frame[f"{name}_zh"].where(frame[f"{name}_zh"] != "", frame[name])
         return frame[_COLUMNS].astype({"row": "Int64"})
 
     def summary(self, lang: str = "zh") -> pd.DataFrame:
-        """Give one row a rule: severity, file, sheet, field, count, rows, value, effect, rule, cure.
+        """Give one row a rule: severity, file, field, count, where, value, effect, rule, cure.
 
         Parameters
         ----------
@@ -337,39 +445,28 @@ class IntakeReport:
         Returns
         -------
         DataFrame
-            Errors first. `rows` are ranges of row numbers, `value` and `cure` those of the first.
+            Errors first. `where` are the sheets and ranges of row numbers; `value`, `rule` and
+            `cure` are those of the first row.
         """
         table = self.in_language(lang)
-        keys = ["severity", "file", "sheet", "field", "code", "rule", "effect"]
+        # What is said of a whole file or sheet differs in its words, not in its rows.
+        table["words"] = table["cure"].where(table["row"].isna() & ~_is_rest(table["value"]), "")
+        table["key"] = table["code"].where(table["code"] != "", table["rule"])
         lines = []
-        for key, part in table.groupby(keys, sort=False, dropna=False):
-            more = part.loc[part["row"].isna(), "value"].str.extract(r"^\+([0-9,]+):")[0].dropna()
-            further = int(more.str.replace(",", "").astype(int).sum()) if len(more) else 0
-            rows = part["row"].dropna()
+        for _, part in table.groupby(["severity", "file", "field", "key", "words"], sort=False):
+            first = part.iloc[0]
             lines.append(
                 {
-                    **dict(zip(keys, key, strict=True)),
-                    "count": (len(rows) or len(part)) + further,
-                    "rows": row_ranges(rows) + (", …" if further else ""),
-                    "value": part["value"].iloc[0],
-                    "cure": part["cure"].iloc[0],
+                    **{name: first[name] for name in ("severity", "file", "field")},
+                    "count": _counted(part),
+                    "where": _where(part),
+                    **{name: first[name] for name in ("value", "effect", "rule", "cure")},
                 }
             )
-        columns = [
-            "severity",
-            "file",
-            "sheet",
-            "field",
-            "count",
-            "rows",
-            "value",
-            "effect",
-            "rule",
-            "cure",
-        ]
-        shown = pd.DataFrame(lines, columns=[*columns, "code"])
-        order = shown["severity"].map(_SEVERITIES.index)
-        return shown.loc[order.sort_values(kind="stable").index, columns].reset_index(drop=True)
+        columns = ["severity", "file", "field", "count", "where", "value", "effect", "rule", "cure"]
+        rules = pd.DataFrame(lines, columns=columns)
+        order = rules["severity"].map(_SEVERITIES.index).sort_values(kind="stable").index
+        return rules.loc[order].reset_index(drop=True)
 
     def save(self, path: str | Path, *, lang: str = "zh") -> Path:
         """Write the report as an Excel workbook: a line a rule, and a line a finding.
@@ -390,16 +487,15 @@ class IntakeReport:
             label("intake", "by_rule", lang): self.summary(lang),
             label("intake", "by_row", lang): self.in_language(lang).drop(columns="code"),
             label("intake", "counts", lang): pd.DataFrame(
-                self.rows, columns=["file", "read", "accepted", "set_aside"]
+                self.rows, columns=["file", "read", "accepted", "set_aside", "no_data"]
             ),
         }
 
         def write(name: str) -> None:
             with pd.ExcelWriter(name, engine="openpyxl") as book:
                 for title, table in sheets.items():
-                    worded = _worded(table, lang)
-                    worded.to_excel(book, sheet_name=title, index=False)
-                    _format(book.sheets[title], worded)
+                    _worded(table, lang).to_excel(book, sheet_name=title, index=False)
+                    _format(book.sheets[title])
 
         return write_beside(Path(path), write)
 
@@ -407,20 +503,42 @@ class IntakeReport:
         return len(self.findings)
 
     def __str__(self) -> str:
-        """Give one line a rule, in English."""
+        """Give the report as text, in English."""
+        return self.text("en")
+
+    def text(self, lang: str = "zh") -> str:
+        """Give two lines a rule: where it is broken, and rule and cure.
+
+        Parameters
+        ----------
+        lang : {"zh", "en"}
+            Language of the text.
+        """
         lines = [
-            f"{row.severity}: {', '.join(part for part in (row.file, row.sheet, row.field) if part)}"
-            f"{f' ({row.count}×)' if row.count > 1 else ''}"
-            f"{f', row {row.rows}' if row.rows else ''}: {row.rule} → {row.cure}"
-            for row in self.summary("en").itertuples()
+            f"{row['file']}: "
+            + "  ".join(
+                f"{label('column', name, lang)} {row[name]:,}"
+                for name in ("read", "accepted", "set_aside", "no_data")
+                if row[name] or name in {"read", "accepted"}
+            )
+            for row in self.rows
         ]
-        return "\n".join(lines) or label("intake", "nothing", "en")
+        for row in _worded(self.summary(lang), lang, headers=False).itertuples():
+            count = f"×{row.count:,}" if row.count > 1 else ""
+            value = f"“{row.value}”" if row.value else ""
+            place = " · ".join(
+                each for each in (row.file, row.where, row.field, value, count) if each
+            )
+            lines += [f"[{row.severity}] {place}", f"    {row.rule} → {row.cure}"]
+        if not self.findings:
+            lines.append(label("intake", "nothing", lang))
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         counts = "；".join(
-            f"{escape(str(each['file']))}：{each['read']:,} 行 rows，{each['accepted']:,} 采用 accepted"
-            + (f"，{each['set_aside']:,} 未采用 set aside" if each["set_aside"] else "")
-            for each in self.rows
+            f"{escape(str(row['file']))}：{row['read']:,} 行 rows，{row['accepted']:,} 采用 accepted"
+            + (f"，{row['set_aside']:,} 未采用 set aside" if row["set_aside"] else "")
+            for row in self.rows
         )
         head = f"<p>{counts}</p>" if counts else ""
         if not self.findings:
@@ -432,36 +550,53 @@ class IntakeReport:
         return f"{head}{body}{more}"
 
 
-def _worded(table: pd.DataFrame, lang: str) -> pd.DataFrame:
-    """Give a table of findings with headers and fixed words in a language."""
+def _is_rest(values: pd.Series) -> pd.Series:
+    """Say which lines stand for the rows beyond those listed one by one."""
+    return values.str.match(_REST)
+
+
+def _counted(part: pd.DataFrame) -> int:
+    """Count the rows some findings stand for."""
+    rest = part.loc[_is_rest(part["value"]), "value"].str.extract(_REST)[0]
+    listed = int(part["row"].notna().sum())
+    further = int(rest.str.replace(",", "").astype(int).sum()) if len(rest) else 0
+    return listed + further or len(part)
+
+
+def _where(part: pd.DataFrame) -> str:
+    """Give the sheets and rows of some findings."""
+    places = []
+    for sheet, own in part.groupby("sheet", sort=False):
+        rows = row_ranges(own["row"].dropna())
+        further = ", …" if _is_rest(own["value"]).any() else ""
+        places.append(" ".join(each for each in (str(sheet), rows + further) if each))
+    return "; ".join(each for each in places if each)
+
+
+def _worded(table: pd.DataFrame, lang: str, *, headers: bool = True) -> pd.DataFrame:
+    """Give a table of findings with fixed words, and headers, in a language."""
     worded = table.copy()
-    for name in ("severity", "effect"):
+    for name, group in (("severity", "severity"), ("effect", "effect"), ("field", "column")):
         if name in worded:
-            worded[name] = [label(name, word, lang) if word else "" for word in worded[name]]
-    if "field" in worded:
-        worded["field"] = [label("column", word, lang) if word else "" for word in worded["field"]]
-    return worded.rename(
-        columns=lambda name: label("column", "found_value" if name == "value" else name, lang)
-    )
+            worded[name] = [label(group, word, lang) if word else "" for word in worded[name]]
+    if not headers:
+        return worded
+    names = {"value": "found_value"}
+    return worded.rename(columns=lambda name: label("column", names.get(name, name), lang))
 
 
-def _format(sheet: Any, table: pd.DataFrame) -> None:
+def _format(sheet: Any) -> None:
     """Freeze the header, set widths, and keep text that begins with = as text."""
     sheet.freeze_panes = "A2"
     sheet.auto_filter.ref = sheet.dimensions
-    for column, name in zip(sheet.columns, table.columns, strict=True):
-        longest = max(
-            sum(2 if ord(c) > 0x2E80 else 1 for c in str(cell.value or "")) for cell in column
-        )  # noqa: PLR2004 - CJK begins there
-        sheet.column_dimensions[column[0].column_letter].width = min(
-            60,
-            longest + 2,
-        )
+    for column in sheet.columns:
+        texts = [str(cell.value or "") for cell in column]
+        longest = max(len(text) + sum(not c.isascii() for c in text) for text in texts)
+        sheet.column_dimensions[column[0].column_letter].width = min(_WIDEST, longest + 2)
         for cell in column:
             if isinstance(cell.value, str):
                 cell.data_type = "s"
                 cell.quotePrefix = cell.value.startswith(("=", "+", "-", "@"))
-        del name
 
 
 def intake_report(*tables: Any) -> IntakeReport:

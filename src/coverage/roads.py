@@ -24,7 +24,8 @@ from .network import RoadNetwork
 from .noding import Noded, duplicate_lines, node_lines, vertex_keys
 from .postgis import is_database_url
 from .prepared import is_prepared, open_network
-from .schema import canonical_name, read_layer, rename_columns
+from .layers import read_layer
+from .schema import canonical_name, rename_columns
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -1,53 +1,78 @@
-"""Canonical columns, the words files use for them, and checks that list every fault at once."""
+"""Canonical columns, and the words files use for them."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from html import escape
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 
-from .errors import Finding, InputError, MissingDependencyError, MissingInputError, NoCrsError
-from .postgis import is_database_url, read_table
-from .terms import label
+from .errors import Finding, InputError
+from .intake import IntakeLog
 
-__all__ = [
-    "SYNONYMS",
-    "IntakeReport",
-    "canonical_name",
-    "found_at",
-    "intake_report",
-    "numbers",
-    "read_layer",
-    "rename_columns",
-    "with_findings",
-]
+__all__ = ["SYNONYMS", "canonical_name", "is_personal", "rename_columns"]
+
+Frame = TypeVar("Frame", bound=pd.DataFrame)
 
 # What county files call the canonical columns. Compared without spaces, brackets and units.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "unit_code": ("区划代码", "行政区划代码", "统计用区划代码", "代码", "村代码", "code"),
-    "unit_name": ("村社区", "村名", "行政村", "社区", "村居", "所在村社区"),
-    "name": ("名称", "设施名称", "网点名称", "小区名称", "单元名称", "道路名称", "路名"),
-    "township": ("乡镇", "乡镇街道", "所在乡镇", "街道", "town"),
+    # XZQDM/XZQMC and ZLDWDM/ZLDWMC are what the national land survey's databases call them.
+    "unit_code": (
+        "区划代码",
+        "行政区划代码",
+        "统计用区划代码",
+        "代码",
+        "村代码",
+        "村居代码",
+        "社区代码",
+        "所在村代码",
+        "code",
+        "xzqdm",
+        "zldwdm",
+    ),
+    "unit_name": (
+        "村社区",
+        "村名",
+        "村名称",
+        "行政村",
+        "行政村名称",
+        "社区",
+        "社区名称",
+        "村居",
+        "所在村社区",
+        "所在村",
+        "所属村",
+        "所属村社区",
+        "village",
+        "xzqmc",
+        "zldwmc",
+    ),
+    "name": (
+        "名称",
+        "设施名称",
+        "网点名称",
+        "机构名称",
+        "场所名称",
+        "小区名称",
+        "单元名称",
+        "自然村名称",
+        "自然村",
+        "道路名称",
+        "路名",
+    ),
+    "township": ("乡镇", "乡镇街道", "乡镇名称", "所在乡镇", "所属乡镇", "街道", "town"),
     "township_code": ("乡镇代码",),
-    "unit_kind": ("单元类型", "类型"),
+    "unit_kind": ("单元类型", "村社区类型", "类型"),
     "setting": ("城乡", "城乡分类"),
-    "residents": ("常住人口", "人口", "population", "pop"),
+    "residents": ("常住人口", "常住人口数", "人口", "人口数", "总人口", "population", "pop"),
     "registered": ("户籍人口",),
-    "households": ("户数", "家庭户数", "总户数"),
-    "elderly": ("老年人口", "60岁以上人口"),
+    "households": ("户数", "家庭户数", "总户数", "常住户数"),
+    "elderly": ("老年人口", "老年人数", "60岁以上人口", "60岁及以上人口"),
     "children": ("儿童", "未成年人"),
     "resettlement": ("安置社区", "易地扶贫搬迁安置社区"),
     "hollow_village": ("空心村", "空心村治理"),
@@ -55,10 +80,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "old_estate_households": ("老旧小区户数",),
     "old_estate_built": ("老旧小区建成年份",),
     "facility_id": ("设施编号", "编号", "网点编号"),
-    "kind": ("设施类型", "业态", "类别"),
-    "floor_area_m2": ("建筑面积", "面积", "floor_area"),
+    "kind": ("设施类型", "设施类别", "业态", "类别", "类型"),
+    "floor_area_m2": ("建筑面积", "面积", "使用面积", "房屋面积", "floor_area", "area"),
     "activity_area_m2": ("活动区域面积", "活动面积", "居民活动区域面积"),
-    "hours_per_day": ("每日开放时长", "开放时长", "日开放时长"),
+    "hours_per_day": ("每日开放时长", "开放时长", "日开放时长", "开放时间", "营业时间", "hours"),
     "status": ("使用状态", "状态"),
     "tenure": ("产权", "产权性质"),
     "served_by": ("共享设施编号", "共建共享", "依托设施编号"),
@@ -66,7 +91,12 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "official_covered": ("是否覆盖", "官方是否覆盖"),
     "longitude": ("经度", "东经", "lon", "lng", "long"),
     "latitude": ("纬度", "北纬", "lat"),
+    "coordinates": ("坐标", "经纬度", "经纬度坐标", "地理坐标", "位置坐标", "lonlat", "latlon"),
+    # In surveying x is north; which is which is told by the numbers.
+    "x": ("x坐标", "横坐标", "东坐标", "easting", "point_x"),
+    "y": ("y坐标", "纵坐标", "北坐标", "northing", "point_y"),
     "remarks": ("备注", "说明"),
+    "storeys": ("层数", "楼层", "楼层数", "地上层数", "floors", "building:levels"),
     "demand_id": ("自然村编号", "需求点编号"),
     "data_note": ("数据说明",),
     "highway": (
@@ -98,16 +128,38 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Headers under which people are named, and what tells that they are: such columns are not read.
+_PERSONAL = re.compile(
+    r"姓名|户主|联系人|负责人|管理员|身份证|证件号|手机|电话|联系方式|微信|邮箱|家庭住址|出生日期"
+    r"|phone|mobile|telephone|id_?card|contact|person|email",
+    flags=re.IGNORECASE,
+)
+_PLAIN = frozenset(
+    ["序号", "备注", "说明", "no", "fid", "id", "objectid", "shapelength", "shapearea"]
+)
+_FIELD_BYTES = 10  # of a shapefile's field name
+
+
 def _key(name: Any, *, brackets: bool = True) -> str:
     text = unicodedata.normalize("NFKC", str(name)).lower()
     if not brackets:
         text = re.sub(r"\([^)]*\)$", "", text.strip())
-    return re.sub(r"[\s_()\-—·:：/、]", "", text)
+    return re.sub(r"[\s_()\-—·:：/、*]", "", text)
 
 
-_BY_KEY = {
-    _key(word): canonical for canonical, words in SYNONYMS.items() for word in (canonical, *words)
-}
+@cache
+def _by_key() -> Mapping[str, tuple[str, ...]]:
+    """Give the columns each word may stand for; 类型 is a unit's or a facility's."""
+    meant: dict[str, tuple[str, ...]] = {}
+    for canonical, words in SYNONYMS.items():
+        for word in dict.fromkeys(_key(each) for each in (canonical, *words)):
+            meant[word] = (*meant.get(word, ()), canonical)
+    return meant
+
+
+def _possible(header: Any) -> tuple[str, ...]:
+    # A unit or a datum may stand in brackets at the end: 建筑面积（㎡）, 经度（CGCS2000）.
+    return _by_key().get(_key(header)) or _by_key().get(_key(header, brackets=False)) or ()
 
 
 def canonical_name(header: Any) -> str | None:
@@ -118,183 +170,55 @@ def canonical_name(header: Any) -> str | None:
     >>> canonical_name("建筑面积（㎡）"), canonical_name("村（社区）"), canonical_name("unit_code")
     ('floor_area_m2', 'unit_name', 'unit_code')
     """
-    # A unit or a datum may stand in brackets at the end: 建筑面积（㎡）, 经度（CGCS2000）.
-    return _BY_KEY.get(_key(header)) or _BY_KEY.get(_key(header, brackets=False))
+    return next(iter(_possible(header)), None)
 
 
-@dataclass(frozen=True)
-class IntakeReport:
-    """What was noticed and done while reading: a table that shows itself in a notebook."""
+def is_personal(header: Any) -> bool:
+    """Say whether a header is one under which persons are named or can be reached.
 
-    findings: tuple[Finding, ...]
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row a finding: severity, file, sheet, row, field, value, rule, cure."""
-        columns = ["severity", "file", "sheet", "row", "field", "value", "rule", "cure"]
-        frame = pd.DataFrame([asdict(finding) for finding in self.findings], columns=columns)
-        return frame.astype({"row": "Int64"})
-
-    def __len__(self) -> int:
-        return len(self.findings)
-
-    def _repr_html_(self) -> str:
-        if not self.findings:
-            return "<p>无异常 / nothing to report</p>"
-        table = self.table.rename(columns=lambda name: label("column", name))
-        return (
-            f"<p>{escape(str(len(self)))} 条 / findings</p>{table.to_html(index=False, na_rep='')}"
-        )
-
-
-def intake_report(table: pd.DataFrame) -> IntakeReport:
-    """Give what a reader noticed about a table it read.
-
-    Parameters
-    ----------
-    table : DataFrame or GeoDataFrame
-        As `read_units`, `read_facilities` or `read_demand` returned it.
-
-    Returns
-    -------
-    IntakeReport
-        Its findings; empty where there were none.
+    Examples
+    --------
+    >>> is_personal("负责人电话"), is_personal("设施名称")
+    (True, False)
     """
-    return IntakeReport(tuple(Finding(**entry) for entry in table.attrs.get("intake", ())))
+    return bool(_PERSONAL.search(str(header)))
 
 
-def with_findings(table: gpd.GeoDataFrame, findings: Iterable[Finding]) -> gpd.GeoDataFrame:
-    """Give the table with its findings kept as plain, storable metadata."""
-    table.attrs["intake"] = [asdict(finding) for finding in findings]
-    return table
+@cache
+def _truncated() -> Mapping[str, frozenset[str]]:
+    """Give what a shapefile leaves of each word: ten bytes, in GBK five characters."""
+    cut: dict[str, set[str]] = {}
+    for canonical, words in SYNONYMS.items():
+        for word in (canonical, *words):
+            for encoding in ("gbk", "utf-8"):
+                whole = word.encode(encoding)
+                if len(whole) > _FIELD_BYTES:
+                    left = whole[:_FIELD_BYTES].decode(encoding, errors="ignore")
+                    cut.setdefault(left.lower(), set()).add(canonical)
+    return {left: frozenset(words) for left, words in cut.items()}
 
 
-def read_layer(
-    path: Path | str,
-    *,
-    layer: str | None = None,
-    choose: Callable[[Sequence[str]], Sequence[str] | None] | None = None,
-) -> gpd.GeoDataFrame:
-    """Read one layer of a vector file or a PostGIS table, or say what is wrong with it.
-
-    Parameters
-    ----------
-    path : pathlib.Path or str
-        Any file GDAL reads, GeoParquet, or the URL of a PostGIS database
-        (``postgresql://user@host/database``).
-    layer : str, optional
-        Which layer, of a database which table (``"schema.table"``); needed only where there are
-        several.
-    choose : callable, optional
-        Given the names of the columns, which to read (the geometry always is); None for all.
-
-    Raises
-    ------
-    MissingInputError
-        Where the file or the layer does not exist; names what does.
-    NoCrsError
-        Where the layer does not state its CRS.
-    InputError
-        Where it cannot be read, holds nothing, or holds several layers and none was named.
-    """
-    if is_database_url(path):
-        frame, place = read_table(str(path), layer, choose=choose)
-        cure = "with UpdateGeometrySRID"
-    else:
-        path, cure = Path(path), "where the file was made (a .prj beside a Shapefile)"
-        frame, place = _read_file(path, layer, choose), str(path)
-    if len(frame) == 0:
-        raise InputError(f"{place}: the layer is empty; give a file that holds features")
-    if frame.crs is None:
-        raise NoCrsError(
-            f"{place}: the layer does not say its coordinate reference system; set it "
-            f"{cure}, e.g. to EPSG:4490 for CGCS2000 lon/lat"
-        )
-    return frame
-
-
-def _read_file(
-    path: Path,
-    layer: str | None,
-    choose: Callable[[Sequence[str]], Sequence[str] | None] | None,
-) -> gpd.GeoDataFrame:
-    if not path.exists():
-        near = difflib.get_close_matches(
-            path.name, [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else [], n=1
-        )
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise MissingInputError(f"{path}: there is no such file{hint}")
-    if path.suffix.lower() in {".parquet", ".geoparquet"}:
-        return _read_parquet(path, choose)
-    return _read_with_gdal(path, layer, choose)
-
-
-def _read_parquet(
-    path: Path, choose: Callable[[Sequence[str]], Sequence[str] | None] | None
-) -> gpd.GeoDataFrame:
-    try:
-        parquet = import_module("pyarrow.parquet")  # an optional dependency
-        wanted = None
-        if choose is not None:
-            schema = parquet.read_schema(path)
-            about = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
-            geometry = about.get("primary_column", "geometry")
-            chosen = choose([name for name in schema.names if name != geometry])
-            wanted = None if chosen is None else [*chosen, geometry]
-        return gpd.read_parquet(path, columns=wanted)
-    except ImportError as fault:
-        raise MissingDependencyError(
-            "reading GeoParquet needs pyarrow: pip install 'facility-coverage[parquet]'"
-        ) from fault
-    except (ValueError, OSError) as fault:
-        raise InputError(f"{path}: cannot be read as GeoParquet ({fault})") from None
-
-
-def _read_with_gdal(
-    path: Path,
-    layer: str | None,
-    choose: Callable[[Sequence[str]], Sequence[str] | None] | None,
-) -> gpd.GeoDataFrame:
-    try:
-        found = pyogrio.list_layers(path)
-    except pyogrio.errors.DataSourceError as fault:
-        raise InputError(f"{path}: cannot be read as a vector file ({fault})") from None
-    layers = [str(name) for name, _ in found]
-    spatial = [str(name) for name, kind in found if kind is not None]
-    if layer is not None and layer not in layers:
-        raise MissingInputError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
-    if layer is None and len(spatial) > 1:
-        raise InputError(f"{path}: holds the layers {', '.join(spatial)}; say which with layer=…")
-    if not spatial:
-        raise InputError(f"{path}: holds no layer with geometries")
-    layer = layer or spatial[0]
-    wanted = None
-    if choose is not None:
-        wanted = choose([str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]])
-    frame = pyogrio.read_dataframe(
-        path,
-        layer=layer,
-        columns=None if wanted is None else list(wanted),
-        # A third of the time, where pyarrow is installed.
-        use_arrow=choose is not None and find_spec("pyarrow") is not None,
-    )
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise InputError(f"{path}: layer {layer!r} has no geometries")
-    return frame
+def _meant(header: Any, known: Collection[str]) -> str | None:
+    """Give the column among `known` that a header stands for, cut to ten bytes or not."""
+    words = _possible(header) or tuple(_truncated().get(str(header).lower(), ()))
+    possible = [word for word in words if word in known]
+    return possible[0] if len(possible) == 1 else None
 
 
 def rename_columns(
-    frame: gpd.GeoDataFrame,
+    frame: Frame,
     columns: Mapping[str, str] | None,
     *,
     known: Sequence[str],
     file: str,
-) -> gpd.GeoDataFrame:
+    log: IntakeLog | None = None,
+    sheet: str = "",
+) -> Frame:
     """Give the frame with canonical column names.
 
     Parameters
     ----------
-    frame : GeoDataFrame
+    frame : DataFrame or GeoDataFrame
         As read.
     columns : mapping of str to str, optional
         ``{canonical: name in the file}``; goes before the table of synonyms.
@@ -302,13 +226,17 @@ def rename_columns(
         The canonical columns this reader uses; others keep their names.
     file : str
         For messages.
+    log : IntakeLog, optional
+        Told what was mapped to what, what is not used, and which columns name persons.
+    sheet : str
+        For messages.
 
     Raises
     ------
     InputError
         Where `columns` names what is not there; lists every such name.
     """
-    mapping: dict[str, str] = {}
+    mapping: dict[Hashable, str] = {}
     faults = []
     for canonical, original in (columns or {}).items():
         if canonical not in known:
@@ -330,18 +258,50 @@ def rename_columns(
             mapping[original] = canonical
     if faults:
         raise InputError(f"{file}: the given columns do not fit", faults)
+    geometry = getattr(frame, "_geometry_column_name", None)
     taken = set(mapping.values()) | {c for c in frame.columns if c in known and c not in mapping}
+    twice = []
     for column in frame.columns:
-        word = canonical_name(column)
-        if word is not None and column not in mapping and word in known and word not in taken:
+        if column in mapping or column in known or column == geometry:
+            continue
+        word = _meant(column, known)
+        if word is not None and word not in taken:
             mapping[column] = word
             taken.add(word)
+        elif word is not None:
+            twice.append((str(column), word))
     displaced = {
         column: f"{column}_original"
         for column in frame.columns
         if column in mapping.values() and column not in mapping and column in (columns or {})
     }
+    if log is not None:
+        _log_headers(frame, mapping, known, twice, log, sheet)
     return frame.rename(columns={**displaced, **mapping})
+
+
+def _log_headers(
+    frame: pd.DataFrame,
+    mapping: Mapping[Hashable, str],
+    known: Sequence[str],
+    twice: Sequence[tuple[str, str]],
+    log: IntakeLog,
+    sheet: str,
+) -> None:
+    geometry = getattr(frame, "_geometry_column_name", None)
+    unread = [c for c in frame.columns if c not in mapping and c not in known and c != geometry]
+    told = {
+        "header.read": [f"{was}→{word}" for was, word in mapping.items() if str(was) != word],
+        "header.unread": [str(c) for c in unread if not (is_personal(c) or _key(c) in _PLAIN)],
+        "header.personal": [str(c) for c in unread if is_personal(c)],
+    }
+    for code, words in told.items():
+        # Sheets of one workbook have most headers in common: each is said once.
+        if new := log.first_said(code, words):
+            log.whole(code, sheet=sheet, words="，".join(new))
+    for header, word in twice:
+        first = next(str(c) for c in frame.columns if mapping.get(c, c) == word)
+        log.whole("header.twice", sheet=sheet, field=word, value=header, other=first)
 
 
 def numbers(

@@ -19,7 +19,7 @@ from .assessment import CoverageReport
 from .errors import Finding
 from .files import write_beside
 from .projects import project_summary
-from .schema import IntakeReport, intake_report
+from .intake import IntakeReport, finding, intake_report
 from .terms import label, labels
 
 __all__ = ["write_workbook"]
@@ -64,6 +64,7 @@ _TERM_COLUMNS = {
     "nature": "nature",
     "reasons": "reason",
     "severity": "severity",
+    "effect": "effect",
     "verdict": "verdict",
 }
 _TITLES = {
@@ -346,14 +347,9 @@ def _project_table(projects: gpd.GeoDataFrame) -> pd.DataFrame:
 
 
 def _intake_table(report: CoverageReport, lang: str) -> pd.DataFrame:
-    tables: Sequence[gpd.GeoDataFrame] = (report.units, report.facilities, report.demand)
-    found = [intake_report(table).table for table in tables]
-    road_findings = pd.DataFrame(list(report.roads.findings), columns=found[0].columns)
-    unreachable = IntakeReport(tuple(_unreachable(report))).table
-    parts = [
-        part for part in (*found, road_findings.astype({"row": "Int64"}), unreachable) if len(part)
-    ]
-    table = pd.concat(parts, ignore_index=True) if parts else found[0]
+    read = intake_report(report.units, report.demand, report.facilities, report.roads)
+    found = IntakeReport((*read.findings, *_unreachable(report)))
+    table = found.in_language(lang).drop(columns="code")
     if table.empty:
         nothing = {"severity": "note", "rule": label("intake", "nothing", lang)}
         table = pd.DataFrame([nothing], columns=table.columns)
@@ -363,20 +359,16 @@ def _intake_table(report: CoverageReport, lang: str) -> pd.DataFrame:
 def _unreachable(report: CoverageReport) -> Iterator[Finding]:
     """Name the facilities in use that no road leads to: often their coordinates are wrong."""
     limit_m = report.access.options["leg_limit_m"]
-    rules = {
-        "off_network": f"no road lies within {limit_m:g} m of the facility: nobody reaches it",
-        "island": "the road at the facility is cut off from the main network",
-    }
     lost = report.facilities[
-        (report.facilities["status"] == "in_use") & report.facilities["road_flag"].isin(list(rules))
+        (report.facilities["status"] == "in_use")
+        & report.facilities["road_flag"].isin(["off_network", "island"])
     ]
     for row in lost.itertuples():
-        yield Finding(
-            "warning",
-            rules[row.road_flag],
-            "check its coordinates and their datum, or add the road",
+        yield finding(
+            f"place.{row.road_flag}",
             field=str(row.facility_id),
             value=str(row.name),
+            limit=f"{limit_m:g}",
         )
 
 
