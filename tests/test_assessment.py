@@ -354,4 +354,4 @@ def test_a_facility_far_from_any_road_is_said_so(units, facilities, roads, plan,
     assert not (report.demand_verdicts["facility_id"] == far.loc[own, "facility_id"]).any()
     path = fc.write_workbook(report, fc.propose_projects(report, roads), tmp_path / "a.xlsx")
     told = list(load_workbook(path)["设施台账核对"].iter_rows(values_only=True))
-    assert any("no road lies within 500 m" in str(row) for row in told)
+    assert any("设施500米内没有道路" in str(row) for row in told)

@@ -520,9 +520,11 @@ def test_faults_in_the_log():
         ("boundary.hole", 15, ""),
     ]
     invalid, overlap = log.findings[:2]
-    assert invalid.cure_zh == f"边界自相交，位置({EAST + 50}.0, {NORTH + 50}.0)：请在源文件中修正"
+    assert invalid.cure_zh == (
+        f"边界自相交，位置({EAST + 50}.0, {NORTH + 50}.0)，边界未采用：请在源文件中修正，或用repair=True修整"
+    )
     assert invalid.severity == "error"
-    assert invalid.effect == "kept"
+    assert invalid.effect == "unknown"
     assert overlap.cure_zh.startswith("与第12行重叠200㎡，平均宽2.0米")
     assert "shares 200 m², 2.0 m wide on average, with row 12" in overlap.cure
     assert log.findings[-1].cure_zh.startswith("空洞4.0公顷")

@@ -127,9 +127,15 @@ def shapefile(folder, case):
     frame = layer_of(case)
     if encoding == "UTF-8":
         frame = frame.assign(居民活动区域面积=1)  # ten bytes are three characters and a third
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Column names longer than 10|Normalized/laundered")
-        frame.to_file(path, encoding=encoding)
+    headers = [name for name in frame.columns if name != "geometry"]
+    plain = {name: f"F{number:09d}" for number, name in enumerate(headers)}
+    frame.rename(columns=plain).to_file(path, encoding=encoding)
+    table = path.with_suffix(".dbf")
+    data = table.read_bytes()
+    for name, placeholder in plain.items():
+        cut = name.encode(encoding)[:10].ljust(10, b"\0")  # as programs that write shapefiles do
+        data = data.replace(placeholder.encode(), cut, 1)
+    table.write_bytes(data)
     path.with_suffix(".cpg").unlink()
     if case["as"] == "shp-wrong-cpg":
         path.with_suffix(".cpg").write_text("UTF-8")

@@ -44,7 +44,9 @@ def read_graph(folder: Path) -> nx.MultiDiGraph:
 
 
 def read_sheets(folder: Path) -> dict[str, pd.DataFrame]:
-    return pd.read_excel(folder / LEDGER, sheet_name=None, header=2, dtype={"区划代码": str})
+    return pd.read_excel(
+        folder / LEDGER, engine="openpyxl", sheet_name=None, header=2, dtype={"区划代码": str}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -59,8 +59,13 @@ def test_projects_and_gaps_are_complete(book, report, projects):
     assert sum(row["列入2025年任务"] == "是" for row in pool) == projects["in_quota"].sum()
     assert len(rows(book["缺口清单"])) == len(report.gaps)
     assert len(rows(book["单元明细"])) == len(report.verdicts)
-    # The ledgers are clean; what there is to say is of the roads: where bridges pass over.
-    assert {row["文件"] for row in rows(book["设施台账核对"])} <= {"luanping_roads.gpkg"}
+    # No row of the sample was set aside and no value left unknown.
+    intake = rows(book["设施台账核对"])
+    assert {row["级别"] for row in intake} <= {"提醒", "说明"}
+    assert {row["影响"] for row in intake} <= {"原样采用", "换算后采用", "—"}
+    assert len(intake) == len(
+        fc.intake_report(report.units, report.demand, report.facilities, report.roads)
+    )
     # Counts no one knows are dashes, never 0.
     unknown = [row["缺口面积（㎡）"] for row in pool if row["建设性质"] == "核实数据"]
     assert set(unknown) == {"—"}

@@ -57,6 +57,7 @@ _LON, _LAT = 180.0, 90.0
 _LEAST_METRES = 1000.0
 _GRIDS = ("cgcs2000", "xian80", "beijing54")
 _WGS84 = "EPSG:4326"
+_AS_THEY_ARE = ("wgs84", "cgcs2000")  # in degrees centimetres apart
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -322,6 +323,9 @@ def _convert(
 ) -> None:
     """Convert rows in one datum into `points`, in place."""
     if not rows.any():
+        return
+    if datum in _AS_THEY_ARE:
+        points[rows] = shapely.points(x[rows], y[rows])
         return
     with warnings.catch_warnings():  # said in the report, for the whole
         warnings.simplefilter("ignore", DatumWarning)

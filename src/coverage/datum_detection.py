@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -39,28 +39,41 @@ _PLACEBOS = tuple(
     for length_m, turn in ((550.0, 0.0), (1350.0, 15.0))
     for azimuth in range(0, 360, 30)
 )
-_APART_M = 150.0  # positions nearer to each other than this are the same to roads
-_CLEAR_OF_M = 300.0  # a placebo this near to a candidate may lie at the same road
-_CELL_M = 50.0  # points in one cell are one place: three rooms of one building are no three proofs
-_OPEN_M = (
-    60.0  # where any place lies nearer to a road than this on average, being near says nothing
-)
+# Positions nearer to each other than this are the same to roads; a placebo within the second of a
+# candidate may lie at the same road, and is none.
+_APART_M = 150.0
+_CLEAR_OF_M = 300.0
+# Points in one cell are one place: three rooms of one building are no three proofs.
+_CELL_M = 50.0
+_AT_ROAD_M = 50.0
+# Where any place is nearer to a road than this on average, being near says nothing.
+_OPEN_M = 60.0
 _SCALE_M = (10.0, 80.0)  # how far from the road facilities stand on average
-_IN_OWN_UNIT = (
-    0.97  # of rightly placed facilities; the rest lie across a border or bear a wrong code
-)
-_IN_ANY_UNIT = 0.90  # facilities beyond the county count too
+_SHRINK = 4.0  # placebos' worth of the general mean in a point's own
+# Of rightly placed facilities, the share in the unit of their code, and in any: the others lie
+# across a border or bear a wrong code, or lie beyond the county.
+_IN_OWN_UNIT = 0.97
+_IN_ANY_UNIT = 0.90
+_ROUNDS = 200  # of estimating shares, which settle long before
+
 _FEWEST = 5.0  # places
-_CLEAR = 7.0  # natural logarithm: a thousand times as likely
-_ABOVE_CHANCE = 3.0  # the same, above the best of the placebos
+# Scores are natural logarithms. A datum is told if it makes the points a thousand times as likely
+# as any other, and far likelier than the best of the placebos does.
+_CLEAR = 7.0
+_ABOVE_CHANCE = 3.0
+_TIMES_CHANCE = 2.0
+# Roads tell nothing where the typical distance is more than this part of what it is anywhere, or
+# where another candidate puts almost as many points at roads.
+_HALF = 0.5
+_RIVAL = 0.8
+# Two datums are told if the second makes the points likelier by this, and by so much more than a
+# placebo does in its place; from `_MIXED_PERHAPS` on a single one is not told.
 _MIXED_SHARE = 0.10
 _MIXED_FEWEST = 2.5  # places, as estimated
-_MIXED_CLEAR = 5.0  # natural logarithm: a second datum makes the points that much likelier,
-_MIXED_ABOVE = 2.0  # and by so much more than the best placebo does in its place
-_MIXED_PERHAPS = 2.5  # from here on one datum is not taken for granted
-_SURE = 0.9
-_ROUNDS = 200
-_SHRINK = 4.0  # placebos' worth of the general mean in a point's own
+_MIXED_CLEAR = 5.0
+_MIXED_ABOVE = 2.0
+_MIXED_PERHAPS = 2.5
+_LIKELIER, _SURE = 0.5, 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +156,8 @@ def detect_datum(
     units : GeoDataFrame of polygons, optional
         The villages and communities, in any CRS.
     unit_codes : array-like, optional
-        By point, the code of the unit it belongs to (`unit_code` in `units`); missing where unknown.
+        By point, the code of the unit it belongs to (`unit_code` in `units`), missing where
+        unknown.
     candidates : sequence of str
         The datums that come into question, as `canonical_datum` takes them, in degrees.
 
@@ -170,9 +184,10 @@ def detect_datum(
     (in proportion to each point's own mean, since roads are denser in towns). Shares are estimated
     by expectation maximisation (Dempster, Laird and Rubin 1977). Lying in the right unit counts as
     an independent observation, against how often the offsets lie there. Points within one cell of
-    50 m count once together, and where an average place is nearer than 60 m to a road, roads count
-    nothing. A datum is told only if its likelihood is a thousand times that of any other, and
-    twenty times that of the best offset.
+    50 m count once together, and where an average place is nearer than 60 m to a road, or where the
+    typical distance is not halved by the best candidate, roads count nothing. A datum is told only
+    if its likelihood is a thousand times that of any other, and its logarithm more than twice that
+    of the best offset.
 
     Examples
     --------
@@ -195,7 +210,8 @@ def detect_datum(
             f"{points.crs.to_string()}"
         )
     shapes = np.asarray(points.array, dtype=object)
-    there = np.flatnonzero(np.isfinite(shapely.get_x(shapes)) & np.isfinite(shapely.get_y(shapes)))
+    there = np.flatnonzero(~(shapely.is_missing(shapes) | shapely.is_empty(shapes)))
+    there = there[np.isfinite(shapely.get_coordinates(shapes[there])).all(axis=1)]
     given = gpd.GeoSeries(shapes[there])
     if not there.size:
         empty = np.empty((0, len(names)))
@@ -212,7 +228,10 @@ def detect_datum(
         _in_units(both, units, crs),
         _in_own_unit(both, units, unit_codes, there, crs),
     )
-    fit = _fitted(xy, seen)
+    fit = _fitted(both, len(names), seen)
+    if not _roads_tell(fit, seen):
+        seen = replace(seen, roads_count=False)
+        fit = _fitted(both, len(names), seen)
     return _told(points.index, there, names, fit, seen)
 
 
@@ -226,13 +245,15 @@ class _Seen:
     road_m: Floats
     in_units: Floats
     in_own: Floats
+    roads_count: bool = True  # as evidence
 
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
     """The estimated mixture."""
 
-    weight: Floats  # by point: what it counts
+    places: float  # how many there are
+    weight: Floats  # by point: what it counts as evidence
     share: Floats  # by candidate
     chance: float  # share of none
     posterior: Floats  # by point and candidate
@@ -247,12 +268,13 @@ class _Fit:
         """Give the fit of no points."""
         none, by = np.empty(0), np.zeros(count)
         return cls(
-            none, by, 1.0, np.empty((0, count)), by, none, by, none, np.zeros((count, count))
+            0.0, none, by, 1.0, np.empty((0, count)), by, none, by, none, np.zeros((count, count))
         )
 
 
 def _names(candidates: Sequence[str]) -> list[str]:
-    names = [each if isinstance(each := canonical_datum(raw), str) else str(raw) for raw in candidates]  # fmt: skip
+    known = [(canonical_datum(each), str(each)) for each in candidates]
+    names = [datum if isinstance(datum, str) else given for datum, given in known]
     told = ["wgs84" if name == "cgcs2000" else name for name in names]
     if len(told) == 0 or len(set(told)) < len(told):
         raise InputError(
@@ -363,15 +385,15 @@ def _in_own_unit(
     return inside
 
 
-def _fitted(xy: Floats, seen: _Seen) -> _Fit:
+def _fitted(both: Floats, count: int, seen: _Seen) -> _Fit:
     """Estimate which share of the points is in which candidate."""
-    count = xy.shape[1]
+    xy, there = both[:, :count], ~np.isnan(both[:, :, 0])
     _, place, size = np.unique(
         np.floor(xy[:, 0] / _CELL_M), axis=0, return_inverse=True, return_counts=True
     )
     weight = 1.0 / size[place.ravel()]
     by_units = _unit_ratio(seen, count)
-    near = _Nearness.of(seen.road_m, count)
+    near = _Nearness.of(seen.road_m if seen.roads_count else seen.road_m * np.nan, count)
 
     tried = near.first(count)
     share, chance, scale_m = np.full(count, 1.0 / (count + 1)), 1.0 / (count + 1), 40.0
@@ -383,12 +405,13 @@ def _fitted(xy: Floats, seen: _Seen) -> _Fit:
     posterior = _posterior(ratio[:, :count], share, chance)
 
     # A placebo that meets a candidate at most points is none.
-    used = np.flatnonzero((~np.isnan(_observed(seen))).mean(axis=0)[count:] > 0.5) + count  # noqa: PLR2004
+    used = np.flatnonzero(there[:, count:].mean(axis=0) > _HALF) + count
     score = _score(weight, ratio)
     best = ratio[:, [int(np.argmax(score[:count]))]]
     gain = _score(weight, ratio, best) - score[:count].max()
     apart = np.linalg.norm(xy[:, :, None, :] - xy[:, None, :, :], axis=3)
     return _Fit(
+        float(weight.sum()),
         weight * (near.tells | (by_units != 1.0).any(axis=1)),
         share,
         chance,
@@ -401,9 +424,25 @@ def _fitted(xy: Floats, seen: _Seen) -> _Fit:
     )
 
 
-def _observed(seen: _Seen) -> Floats:
-    """Give any observation by point and position, NaN where there is none."""
-    return np.where(np.isnan(seen.road_m), np.where(np.isnan(seen.in_units), seen.in_own, seen.in_units), seen.road_m)  # fmt: skip  # noqa: E501
+def _roads_tell(fit: _Fit, seen: _Seen) -> bool:
+    """Tell whether the roads set the best candidate off from any place by more than a little.
+
+    Many points make a small difference sure; but in a regular net of streets, where points stand
+    alike, small differences mean nothing.
+    """
+    count = len(fit.score)
+    if np.isnan(seen.road_m[:, :count]).any():
+        return False
+    best = np.median(seen.road_m[:, int(np.argmax(fit.score))])
+    return bool(best <= _HALF * np.nanmedian(seen.road_m[:, count:]))
+
+
+def _rivals(best: int, other: int, seen: _Seen) -> bool:
+    """Tell whether two candidates both put the points at roads, and no unit's code decides."""
+    if not seen.roads_count or not np.isnan(seen.in_own).all():
+        return False
+    at_road = (seen.road_m <= _AT_ROAD_M).mean(axis=0)
+    return bool(at_road[other] >= _RIVAL * at_road[best])
 
 
 @dataclass(frozen=True, eq=False)
@@ -500,7 +539,6 @@ def _told(
     index: pd.Index, there: NDArray[np.intp], names: list[str], fit: _Fit, seen: _Seen
 ) -> DatumEvidence:
     """Decide, or say why not."""
-    places = float(fit.weight.sum())
     best = int(np.argmax(fit.score))
     chance_score = float(fit.placebo_score.max(initial=0.0))
     sure = np.where(
@@ -524,12 +562,14 @@ def _told(
             chance_score,
         )
 
-    if places < _FEWEST:
-        return evidence("datum.few", None, count=round(places))
+    if fit.places < _FEWEST:
+        return evidence("datum.few", None, count=round(fit.places))
+    if fit.weight.sum() < _FEWEST:
+        return evidence("datum.no_fit", None, datum=names[best])
     by_chance = float(fit.placebo_gain.max(initial=0.0))
     second = _mixed_with(best, fit, max(by_chance + _MIXED_ABOVE, _MIXED_CLEAR))
     if second:
-        likelier = np.where(fit.posterior.max(axis=1) > 0.5, fit.posterior.argmax(axis=1), -1)  # noqa: PLR2004
+        likelier = np.where(fit.posterior.max(axis=1) > _LIKELIER, fit.posterior.argmax(axis=1), -1)
         held = {names[each]: np.flatnonzero(likelier == each) for each in (best, *second)}
         findings = [
             finding(
@@ -548,7 +588,7 @@ def _told(
             findings,
             evidence("datum.mixed", None, datum=", ".join(held), count=f"{len(there) - unsure:,}"),
         )
-    if fit.score[best] < max(chance_score + _ABOVE_CHANCE, _CLEAR):
+    if fit.score[best] < max(_TIMES_CHANCE * chance_score + _ABOVE_CHANCE, _CLEAR):
         return evidence("datum.no_fit", None, datum=names[best])
     perhaps = _mixed_with(best, fit, _MIXED_PERHAPS)
     if perhaps:
@@ -569,7 +609,7 @@ def _told(
                 other=names[other],
                 metres=round(float(fit.apart_m[best, other])),
             )
-        if fit.score[best] - fit.score[other] < _CLEAR:
+        if fit.score[best] - fit.score[other] < _CLEAR or _rivals(best, other, seen):
             return evidence("datum.alike", None, datum=names[best], other=names[other])
     words = {"datum": names[best], "share": f"{fit.share[best]:.0%}", "count": f"{len(there):,}"}
     if not stray.size:
@@ -618,7 +658,9 @@ def _table(names: list[str], fit: _Fit, seen: _Seen) -> pd.DataFrame:
             "datum": names,
             "share_of_points": fit.share,
             "median_road_m": np.median(road_m, axis=0) if roads else np.full(count, np.nan),
-            "share_within_50_m": (road_m <= 50.0).mean(axis=0) if roads else np.full(count, np.nan),  # noqa: PLR2004
+            "share_within_50_m": (road_m <= _AT_ROAD_M).mean(axis=0)
+            if roads
+            else np.full(count, np.nan),
             "share_in_units": mean(seen.in_units[:, :count]),
             "share_in_own_unit": mean(seen.in_own[:, :count]),
             "score": fit.score,

@@ -326,11 +326,13 @@ def to_wgs84(points: gpd.GeoSeries, *, datum: Any) -> gpd.GeoSeries:
     x, y = _coordinates(points)
     _refuse_crs(points, known)
     _refuse_range(x, y, known)
-    if known == "bd09":
+    # A CRS is never compared with a name: pyproj would look for a CRS of that name, and slowly.
+    name = known if isinstance(known, str) else None
+    if name == "bd09":
         x, y = _inverted(_gcj02_to_bd09, x, y)
-    if known in _OFFSET:
+    if name in _OFFSET:
         x, y = _inverted(_wgs84_to_gcj02, x, y)
-    elif known != "wgs84":
+    elif name != "wgs84":
         x, y = _by_proj(x, y, _as_crs(known))
     return _points(x, y, points)
 
@@ -370,7 +372,7 @@ def from_wgs84(points: gpd.GeoSeries, *, datum: str) -> gpd.GeoSeries:
     (120.00567568, 40.00130479)
     """
     known = canonical_datum(datum)
-    if known not in {"wgs84", "cgcs2000", *_OFFSET}:
+    if not isinstance(known, str) or known not in {"wgs84", "cgcs2000", *_OFFSET}:
         raise InputError(
             f"this way leads to wgs84, cgcs2000, gcj02 and bd09, not to {datum!r}; use "
             "GeoSeries.to_crs for a CRS"
@@ -626,10 +628,12 @@ def _coordinates(points: gpd.GeoSeries) -> tuple[Floats, Floats]:
     wrong = np.flatnonzero(there & (shapely.get_type_id(shapes) != 0))
     if wrong.size:
         raise InputError(
-            f"coordinates are converted point by point, but row {points.index[wrong[0]]!r} is a "
+            f"coordinates are converted point by point, but row {points.index[wrong[0]]} is a "
             f"{shapes[wrong[0]].geom_type}; take its centroid or its vertices"
         )
-    return shapely.get_x(shapes), shapely.get_y(shapes)
+    x, y = np.full(len(shapes), np.nan), np.full(len(shapes), np.nan)
+    x[there], y[there] = shapely.get_x(shapes[there]), shapely.get_y(shapes[there])
+    return x, y
 
 
 def _points(
@@ -819,7 +823,7 @@ def _operations(
 ) -> tuple[list[pyproj.Transformer], list[pyproj.Transformer]]:
     """Give PROJ's operations to WGS-84, the most accurate first, and apart from them its ballparks.
 
-    With `bounds`, only those that hold all over them.
+    With `bounds`, only those that hold somewhere in them.
     """
     with warnings.catch_warnings():
         # It warns of grids it would like to have; what is used without them has its own accuracy.
@@ -839,8 +843,16 @@ def _holding(
     crs: pyproj.CRS, bounds: tuple[float, float, float, float] | None
 ) -> list[pyproj.Transformer]:
     """Give the operations that hold all over some bounds, or wherever the CRS is used."""
-    area = crs.area_of_use
-    return _operations(crs, bounds or (None if area is None else area.bounds))[0]
+    area = bounds or (crs.area_of_use.bounds if crs.area_of_use else None)
+    real = _operations(crs, area)[0]
+    return [each for each in real if area is None or _holds_all_over(each, area)]
+
+
+def _holds_all_over(
+    operation: pyproj.Transformer, bounds: tuple[float, float, float, float]
+) -> bool:
+    west, south, east, north = bounds
+    return bool(_in_area(operation, np.array([west, east]), np.array([south, north])).all())
 
 
 def _in_china(lon: Floats, lat: Floats) -> Flags:

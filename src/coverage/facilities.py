@@ -12,6 +12,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyproj
 import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -39,6 +40,7 @@ _DIMENSIONS = {
 _COUNTED = frozenset(
     ["floor_area_m2", "activity_area_m2", "residents", "registered", "households", "elderly"]
 )
+_VERBATIM = frozenset(["facility_id", "unit_code", "served_by"])
 _TEXTS = ("township", "tenure", "served_by", "data_note")
 _COLUMNS = (
     "facility_id",
@@ -52,6 +54,7 @@ _COLUMNS = (
     *_TEXTS,
     *_DIMENSIONS,
 )
+_LONG_NUMBER = "[0-9]{11}"  # what can be a person's number at all
 _STAMPS = ("示例数据", "illustrative sample")
 _STATUS = {
     **dict.fromkeys(
@@ -226,7 +229,7 @@ def _from_ledger(
         word = own.get(str(header).strip()) or canonical_name(header)
         return word if word in _COLUMNS or word in _COUNTED else None
 
-    sheets = read_sheets(path, meaning=meaning, counted=_COUNTED)
+    sheets = read_sheets(path, meaning=meaning, counted=_COUNTED, verbatim=_VERBATIM)
     tables = [sheet for sheet in sheets if len(sheet.table)]
     rows = [sheet.rows for sheet in tables]
     names = [np.full(len(sheet.table), sheet.name, dtype=object) for sheet in tables]
@@ -374,7 +377,7 @@ def _kind_of_sheet(name: str) -> str | None:
 
 
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
-    return frame[name] if name in frame else pd.Series(pd.NA, index=frame.index, dtype="object")
+    return frame[name] if name in frame else pd.Series(pd.NA, index=frame.index, dtype="string")
 
 
 def _checked(
@@ -404,12 +407,11 @@ def _checked(
     }
     table["data_note"] = _without_persons(table["data_note"], "data_note", log)
     for name, dimension in _DIMENSIONS.items():
-        values = _column(frame, name)
+        values = frame[name] if name in frame else pd.Series(np.nan, index=frame.index)
         table[name] = read_numbers(values, dimension=dimension, field=name, log=log)
     table["status"] = _statuses(_column(frame, "status"), table["served_by"], log)
-    table["official_covered"] = read_flags(
-        _column(frame, "official_covered"), field="official_covered", log=log
-    )
+    official = _column(frame, "official_covered")
+    table["official_covered"] = read_flags(official, field="official_covered", log=log)
     table["geometry"] = _points(frame, log)
     facilities = gpd.GeoDataFrame(table, geometry="geometry", crs=frame.crs)
     _check_values(facilities, log)
@@ -419,30 +421,36 @@ def _checked(
 
 def _identities(frame: pd.DataFrame, log: IntakeLog) -> pd.Series:
     """Give every row an identity of its own; doubles and blanks get one, with a report."""
-    number = pd.Series(np.arange(1, len(frame) + 1), index=frame.index).astype("string")
-    invented = "F" + number.str.zfill(5)
     if "facility_id" not in frame:
         log.whole("facility.numbered", field="facility_id")
-        return invented
+        return _numbered(frame.index)
     ids = read_text(frame["facility_id"])
     used = ~log.ignored
-    log.at("facility.no_number", ids.isna() & used, field="facility_id", number=invented)
-    ids = ids.where(ids.notna(), invented)
-    again = ids.where(pd.Series(used, index=ids.index)).duplicated() & used
+    blank = ids.isna()
+    if blank.any():
+        invented = _numbered(frame.index)
+        log.at("facility.no_number", blank, field="facility_id", number=invented)
+        ids = ids.where(~blank, invented)
+    again = ids.duplicated() & used
     if again.any():
-        count = ids.groupby(ids).cumcount().astype("string")
-        new = ids + "#" + count
-        first = ids.map(pd.Series(log.rows, index=ids).groupby(level=0).first()).astype("string")
-        raw = ids.to_numpy(dtype=object)
-        told = {"field": "facility_id", "values": raw, "other": first, "number": new}
+        new = ids + "#" + ids.groupby(ids).cumcount().astype("string")
+        first = ids.map(pd.Series(log.rows, index=ids).groupby(level=0).first())
+        told = {"field": "facility_id", "values": ids, "other": first, "number": new}
         log.at("facility.number_again", again, **told)
         ids = ids.where(~again, new)
     return ids
 
 
+def _numbered(index: pd.Index) -> pd.Series:
+    number = pd.Series(np.arange(1, len(index) + 1), index=index).astype("string")
+    return "F" + number.str.zfill(5)
+
+
 def _without_persons(texts: pd.Series, field: str, log: IntakeLog) -> pd.Series:
     """Take numbers of identity cards and telephones out of a text."""
-    named = texts.str.contains(PRIVATE.pattern, regex=True).fillna(value=False)
+    named = texts.str.contains(_LONG_NUMBER, regex=True).fillna(value=False)
+    if named.any():
+        named &= texts.str.contains(PRIVATE.pattern, regex=True).fillna(value=False)
     if not named.any():
         return texts
     log.at("personal.number", named, field=field)
@@ -456,8 +464,7 @@ def _kinds(values: pd.Series, kind: str | None, log: IntakeLog) -> pd.Series:
     if kind is not None:
         found = found.where(values.notna(), kind)
     known = "、".join(labels("kind").values())
-    raw = values.to_numpy(dtype=object)
-    log.at("facility.kind", found.isna(), field="kind", values=raw, words=known)
+    log.at("facility.kind", found.isna(), field="kind", values=values, words=known)
     return found
 
 
@@ -486,8 +493,8 @@ def _units_of(
     )
     matched = match_units(asked, units, aliases=aliases)
     log_matches(matched, asked, log)
-    # A code of another county's unit stands: the facility may lie beyond the border.
-    return matched["unit_code"].where(matched["unit_code"].notna(), codes)
+    # A code that is there stands, though no unit has it: the facility may be another county's.
+    return codes.where(codes.notna(), matched["unit_code"])
 
 
 def _statuses(values: pd.Series, served_by: pd.Series, log: IntakeLog) -> pd.Series:
@@ -523,13 +530,14 @@ def _points(frame: gpd.GeoDataFrame, log: IntakeLog) -> NDArray[np.object_]:
 
 
 def _check_values(facilities: gpd.GeoDataFrame, log: IntakeLog) -> None:
-    names = facilities["name"].to_numpy(dtype=object)
+    names = facilities["name"]
     nowhere = facilities.geometry.isna() & (facilities["status"] != "shared")
     log.at("facility.no_place", nowhere, field="geometry", values=names)
     log.at("facility.closed", facilities["status"] == "closed", field="status", values=names)
     hosts = facilities["served_by"]
-    unknown = hosts.notna() & ~hosts.isin(facilities["facility_id"])
-    log.at("facility.unknown_host", unknown, field="served_by", values=hosts)
+    if hosts.notna().any():
+        unknown = hosts.notna() & ~hosts.isin(facilities["facility_id"])
+        log.at("facility.unknown_host", unknown, field="served_by", values=hosts)
     area, active = facilities["floor_area_m2"], facilities["activity_area_m2"]
     told = {"field": "activity_area_m2", "values": active, "area": area}
     log.at("facility.activity_area", active > area, **told)
@@ -542,72 +550,85 @@ def _check_places(
     neighbours: gpd.GeoDataFrame | None,
 ) -> None:
     """Report doubles, places beyond the county, and places far from the village that keeps them."""
-    placed = np.flatnonzero(facilities.geometry.notna() & ~log.set_aside & ~log.ignored)
+    used = ~(log.set_aside | log.ignored)
+    shapes = np.asarray(facilities.geometry.array)
+    placed = np.flatnonzero(~shapely.is_missing(shapes) & used)
     if not placed.size:
         return
-    points = facilities.geometry.iloc[placed]
-    metric = points.estimate_utm_crs() if points.crs.is_geographic else points.crs
-    if metric.axis_info[0].unit_name not in {"metre", "meter"}:
-        metric = points.estimate_utm_crs()
-    shapes = np.asarray(points.to_crs(metric).array)
-    xy = shapely.get_coordinates(shapes)
+    metric = _metric_crs(facilities.geometry.iloc[placed])
+    way = pyproj.Transformer.from_crs(facilities.crs, metric, always_xy=True)
+    xy = np.column_stack(way.transform(*shapely.get_coordinates(shapes[placed]).T))
     _check_doubles(facilities, placed, xy, log)
     if units is None:
         return
+    points = shapely.points(xy)
     county = units.geometry[units.geometry.notna()].to_crs(metric)
     tree = shapely.STRtree(np.asarray(county.array))
-    which, _ = tree.query(shapes, predicate="intersects")
+    which, _ = tree.query(points, predicate="intersects")
     outside = np.ones(placed.size, dtype=bool)
     outside[which] = False
-    beyond_m = np.zeros(placed.size)
     far = np.flatnonzero(outside)
     if far.size:
-        (at, _), distance = tree.query_nearest(shapes[far], return_distance=True, all_matches=False)
-        beyond_m[far[at]] = distance
-    known = np.zeros(placed.size, dtype=bool)
-    if neighbours is not None and far.size:
-        around = shapely.STRtree(np.asarray(neighbours.geometry.to_crs(metric).array))
-        hit, _ = around.query(shapes[far], predicate="intersects")
-        known[far[hit]] = True
-        near = outside & known
-    else:
-        near = outside & (beyond_m <= _FAR_OUTSIDE_M)
-    names = facilities["name"].to_numpy(dtype=object)
-    km = np.zeros(len(facilities))
-    km[placed] = beyond_m / 1000.0
-    shown = np.array([f"{each:.1f}" for each in km.round(1)], dtype=object) if outside.any() else km
-    log.at("place.outside", placed[near], field="geometry", values=names, km=shown)
-    log.at("place.far", placed[outside & ~near], field="geometry", values=names, km=shown)
-    _check_own_unit(facilities, placed, shapes, county, units, log)
+        (at, _), apart = tree.query_nearest(points[far], return_distance=True, all_matches=False)
+        beyond_m = np.zeros(len(facilities))
+        beyond_m[placed[far[at]]] = apart
+        near = beyond_m[placed[far]] <= _FAR_OUTSIDE_M
+        if neighbours is not None:
+            around = shapely.STRtree(np.asarray(neighbours.geometry.to_crs(metric).array))
+            near = np.zeros(far.size, dtype=bool)
+            near[around.query(points[far], predicate="intersects")[0]] = True
+        told = {
+            "field": "geometry",
+            "values": facilities["name"],
+            "km": lambda rows: [f"{each / 1000:.1f}" for each in beyond_m[rows]],
+        }
+        log.at("place.outside", placed[far[near]], **told)
+        log.at("place.far", placed[far[~near]], **told)
+    _check_own_unit(facilities, placed, points, county, units, log)
+
+
+def _metric_crs(points: gpd.GeoSeries) -> pyproj.CRS:
+    crs = points.crs
+    metres = not crs.is_geographic and crs.axis_info[0].unit_name in {"metre", "meter"}
+    return crs if metres else points.estimate_utm_crs()
 
 
 def _check_doubles(
     facilities: gpd.GeoDataFrame, placed: NDArray[np.int64], xy: NDArray[Any], log: IntakeLog
 ) -> None:
     """Report facilities of one kind at one place."""
-    kinds = facilities["kind"].to_numpy(dtype=object)[placed]
     using = (facilities["status"] == "in_use").to_numpy()[placed]
-    other = np.full(len(facilities), "", dtype=object)
-    double = np.zeros(len(facilities), dtype=bool)
-    for kind in pd.unique(kinds[using]):
-        own = np.flatnonzero(using & (kinds == kind))
-        if own.size < 2:  # noqa: PLR2004 - a pair
-            continue
-        distance, nearest = cKDTree(xy[own]).query(xy[own], k=2, distance_upper_bound=_SAME_PLACE_M)
-        # With several at the very same spot a point may find itself second.
-        mate = np.where(nearest[:, 0] == np.arange(own.size), nearest[:, 1], nearest[:, 0])
-        found = np.flatnonzero(np.isfinite(distance[:, 1]) & (mate < own.size))
-        later = found[mate[found] < found]
-        double[placed[own[later]]] = True
-        other[placed[own[later]]] = log.rows[placed[own[mate[later]]]]
-    names = facilities["name"].to_numpy(dtype=object)
-    log.at("facility.double", double, field="geometry", values=names, other=other)
+    placed, xy = placed[using], xy[using]
+    kind, _ = pd.factorize(facilities["kind"].iloc[placed])
+    first_of = np.full(placed.size, -1)
+    for number in range(kind.max(initial=-1) + 1):
+        own = np.flatnonzero(kind == number)
+        first_of[own] = _first_near(xy[own], own)
+    double = np.flatnonzero(first_of >= 0)
+    row = np.full(len(facilities), -1)
+    row[placed[double]] = log.rows[placed[first_of[double]]]
+    told = {"field": "geometry", "values": facilities["name"], "other": row}
+    log.at("facility.double", placed[double], **told)
+
+
+def _first_near(xy: NDArray[np.float64], names: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the name of the first earlier point within `_SAME_PLACE_M` of each, or -1."""
+    # Points at the very same spot are one for the search: of many, the pairs would be too many.
+    spots = np.round(xy, 1)
+    spot, _ = pd.factorize(spots[:, 0] + 1j * spots[:, 1])
+    leaders = np.flatnonzero(~pd.Series(spot).duplicated().to_numpy())
+    first = np.where(np.isin(np.arange(len(xy)), leaders), len(xy), leaders[spot])
+    pairs = cKDTree(xy[leaders]).query_pairs(_SAME_PLACE_M, output_type="ndarray")
+    if len(pairs):
+        pairs = np.sort(pairs, axis=1)
+        np.minimum.at(first, leaders[pairs[:, 1]], leaders[pairs[:, 0]])
+    return np.where(first < len(xy), names[np.minimum(first, len(xy) - 1)], -1)
 
 
 def _check_own_unit(
     facilities: gpd.GeoDataFrame,
     placed: NDArray[np.int64],
-    shapes: NDArray[Any],
+    points: NDArray[Any],
     county: gpd.GeoSeries,
     units: gpd.GeoDataFrame,
     log: IntakeLog,
@@ -619,9 +640,14 @@ def _check_own_unit(
     kept = np.flatnonzero(~np.isnan(own))
     if not kept.size:
         return
-    apart = shapely.distance(shapes[kept], np.asarray(county.array)[own[kept].astype(int)])
-    wrong = apart > _OWN_UNIT_M
-    km = np.full(len(facilities), "", dtype=object)
-    km[placed[kept]] = [f"{each / 1000:.1f}" for each in apart]
-    names = facilities["name"].to_numpy(dtype=object)
-    log.at("place.other_unit", placed[kept[wrong]], field="unit_code", values=names, km=km)
+    apart_m = np.zeros(len(facilities))
+    apart_m[placed[kept]] = shapely.distance(
+        points[kept], np.asarray(county.array)[own[kept].astype(int)]
+    )
+    log.at(
+        "place.other_unit",
+        apart_m > _OWN_UNIT_M,
+        field="unit_code",
+        values=facilities["name"],
+        km=lambda rows: [f"{each / 1000:.1f}" for each in apart_m[rows]],
+    )

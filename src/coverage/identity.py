@@ -105,7 +105,7 @@ def read_codes(values: pd.Series, *, reference: Sequence[str] | None = None) -> 
     changes = np.full(len(values), "", dtype=object)
     problems = np.full(len(values), "", dtype=object)
     codes[present] = cells
-    clean = np.fromiter(map(_is_unit_code, cells), dtype=bool, count=len(cells))
+    clean = _are_unit_codes(cells)
     if not clean.all():
         odd = present[~clean]
         which, distinct = pd.factorize(codes[odd])
@@ -148,14 +148,18 @@ def _cells(values: pd.Series) -> NDArray[Any]:
     return array
 
 
-def _is_unit_code(cell: object) -> bool:
-    return (
+def _are_unit_codes(cells: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say which cells are text of twelve digits that do not end in 000."""
+    which, distinct = pd.factorize(cells)
+    plain = [
         isinstance(cell, str)
         and len(cell) == _UNIT_DIGITS
         and cell.isascii()
         and cell.isdigit()
         and not cell.endswith("000")
-    )
+        for cell in distinct
+    ]
+    return np.array(plain, dtype=bool)[which]
 
 
 def _written(cell: object) -> _Written:

@@ -164,6 +164,8 @@ def _picked(values: Any, positions: NDArray[np.intp]) -> Sequence[Any]:
     """Give the values at positions; a function is asked for just these."""
     if callable(values):
         return list(values(positions))
+    if isinstance(values, pd.Series):
+        return values.iloc[positions].tolist()
     return np.asarray(values, dtype=object)[positions].tolist()
 
 

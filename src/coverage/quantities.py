@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .intake import IntakeLog
 
@@ -24,6 +25,8 @@ _BLANK = frozenset(
     ["", "-", "—", "——", "–", "/", "\\", "无", "暂无", "不详", "未知", "未填", "空", "?"]
     + ["n/a", "na", "#n/a", "nan", "null", "none", "<na>"]
 )
+_LONGEST_BLANK = 12
+_INVISIBLE = "[\u200b-\u200f\ufeff\x00-\x1f]"
 _MU_M2 = 2000.0 / 3.0  # 1 亩 = 1/15 hectare (国务院 1959, 统一计量制度)
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "area": {
@@ -60,6 +63,8 @@ _EXCEL_EPOCH = dt.date(1899, 12, 30)
 _SERIALS = (18264, 73051)  # Excel's numbers of 1950-01-01 and 2100-01-01
 # What a value can be at all; beyond it the number is a slip.
 _POSSIBLE = {"hours": (0.0, 24.0), "year": (1850.0, 2100.0)}
+_LOST = ("unreadable", "negative", "range", "date_in_number", "impossible")
+_NOTED = ("", *_LOST, "unit", "approximate", "date")
 _YES = frozenset(["1", "1.0", "true", "yes", "y", "t", "是", "√", "✓", "有", "对"])
 _NO = frozenset(["0", "0.0", "false", "no", "n", "f", "否", "×", "✗", "无", "没有", "不是"])
 
@@ -81,13 +86,15 @@ def read_text(values: pd.Series) -> pd.Series:
     """
     if pd.api.types.is_float_dtype(values) and not values.dropna().mod(1).any():
         values = values.astype("Int64")
-    elif values.dtype == object:
+    elif values.dtype == object and pd.api.types.infer_dtype(values) != "string":
         values = values.map(
             lambda v: int(v) if isinstance(v, float) and v.is_integer() and abs(v) < 2**53 else v
         )
-    text = values.astype("string").str.replace(r"[\u200b-\u200f\ufeff\x00-\x1f]", "", regex=True)
+    text = values.astype("string")
+    if text.str.contains(_INVISIBLE, regex=True).any():
+        text = text.str.replace(_INVISIBLE, "", regex=True)
     text = text.str.strip()
-    return text.where(text.fillna("") != "", pd.NA)
+    return text.mask((text == "").fillna(value=False), pd.NA)
 
 
 def is_blank(values: pd.Series) -> pd.Series:
@@ -98,9 +105,15 @@ def is_blank(values: pd.Series) -> pd.Series:
     >>> is_blank(pd.Series(["—", "0", None, "暂无"])).tolist()
     [True, False, True, True]
     """
+    blank = values.isna()
     if pd.api.types.is_numeric_dtype(values):
-        return values.isna()
-    return values.isna() | _by_text(values, lambda text: _folded(text) in _BLANK).astype(bool)
+        return blank
+    # What says nothing is short, though spaces may make it longer.
+    short = values.astype("string").str.len() <= _LONGEST_BLANK
+    asked = (short.fillna(value=False) & ~blank).to_numpy(dtype=bool)
+    blank = blank.to_numpy(dtype=bool).copy()
+    blank[asked] = _by_text(values[asked], lambda text: _folded(text) in _BLANK).astype(bool)
+    return pd.Series(blank, index=values.index)
 
 
 def _by_text(values: pd.Series, told: Callable[[Any], Any]) -> pd.Series:
@@ -144,83 +157,87 @@ def read_numbers(
     >>> [(found.row, found.code) for found in log.findings]
     [(5, 'number.range'), (3, 'number.unit'), (2, 'number.approximate')]
     """
-    plain = (
-        values.dtype != object
-        or not values.map(
-            lambda value: isinstance(value, bool | dt.date | dt.time | dt.timedelta)
-        ).any()
-    )
-    numeric = pd.to_numeric(values, errors="coerce") if plain else pd.Series(np.nan, values.index)
-    numeric = numeric.astype("Float64").astype(float).where(np.isfinite)
-    problem = pd.Series("", index=values.index, dtype=object)
-    change = pd.Series("", index=values.index, dtype=object)
-    open_ = (numeric.isna() & values.notna()).to_numpy()
-    if open_.any():
-        told = _by_text(values[open_], lambda value: _quantity(value, dimension))
-        numeric.loc[open_] = [number for number, _, _ in told]
-        change.loc[open_] = [changed for _, changed, _ in told]
-        problem.loc[open_] = [wrong for _, _, wrong in told]
+    number, noted = _numbers(values, dimension)
     if dimension == "year":
-        serial = numeric.between(*_SERIALS) & (problem == "")
-        days = numeric[serial].astype(int)
-        numeric[serial] = [(_EXCEL_EPOCH + dt.timedelta(days=day)).year for day in days]
-        change[serial] = "date"
-    if not negative:
-        problem = problem.mask((numeric < 0) & (problem == ""), "negative")
-    low, high = _POSSIBLE.get(dimension, (-np.inf, np.inf))
-    beyond = (numeric < low) | (numeric > high)
-    problem = problem.mask(beyond & (problem == "") & (numeric != 0), "impossible")
-    numeric = numeric.where(problem == "")
-    raw = values.to_numpy(dtype=object)
-    for slug in ("unreadable", "negative", "range", "date_in_number", "impossible"):
-        serials = _serials(values) if slug == "date_in_number" else ""
-        log.at(f"number.{slug}", problem == slug, field=field, values=raw, number=serials)
-    for slug in ("unit", "approximate", "date"):
-        read = numeric.round(1).to_numpy(dtype=object)
-        log.at(f"number.{slug}", change == slug, field=field, values=raw, number=read)
-    return numeric
+        serial = np.flatnonzero((number >= _SERIALS[0]) & (number <= _SERIALS[1]))
+        number[serial] = [_day(days).year for days in number[serial]]
+        noted[serial] = _NOTED.index("date")
+    with np.errstate(invalid="ignore"):
+        if not negative:
+            noted[number < 0] = _NOTED.index("negative")
+        low, high = _POSSIBLE.get(dimension, (-np.inf, np.inf))
+        beyond = ((number < low) | (number > high)) & (number != 0)
+    noted[beyond & (noted != _NOTED.index("negative"))] = _NOTED.index("impossible")
+    number[np.isin(noted, [_NOTED.index(each) for each in _LOST])] = np.nan
+
+    def serials(rows: NDArray[np.intp]) -> list[Any]:
+        return [_serial(value) for value in values.iloc[rows]]
+
+    for slug in (*_LOST, "unit", "approximate", "date"):
+        log.at(
+            f"number.{slug}",
+            noted == _NOTED.index(slug),
+            field=field,
+            values=lambda rows: values.iloc[rows],
+            number=serials if slug == "date_in_number" else lambda rows: number[rows].round(1),
+        )
+    return pd.Series(number, index=values.index)
 
 
-def _serials(values: pd.Series) -> np.ndarray[Any, Any]:
-    """Give the number behind each date, as Excel counts days."""
-    days = [
-        (each.date() if isinstance(each, dt.datetime) else each) - _EXCEL_EPOCH
-        if isinstance(each, dt.date)
-        else None
-        for each in values
-    ]
-    return np.array(["" if day is None else day.days for day in days], dtype=object)
+def _numbers(values: pd.Series, dimension: str) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """Give numbers, and of each what is to be noted, as a position in `_NOTED`."""
+    odd_types = bool | dt.date | dt.time | dt.timedelta
+    if values.dtype == object and values.map(lambda value: isinstance(value, odd_types)).any():
+        number = np.full(len(values), np.nan)
+    else:
+        numeric = pd.to_numeric(values, errors="coerce")
+        number = numeric.to_numpy(dtype=float, na_value=np.nan).copy()
+    number[~np.isfinite(number)] = np.nan
+    noted = np.zeros(len(values), dtype=np.int8)
+    rest = np.flatnonzero(np.isnan(number) & values.notna().to_numpy())
+    if rest.size:
+        told = _by_text(values.iloc[rest], lambda value: _quantity(value, dimension))
+        number[rest] = [each for each, _ in told]
+        noted[rest] = [_NOTED.index(what) for _, what in told]
+    return number, noted
 
 
-def _quantity(value: Any, dimension: str) -> tuple[float, str, str]:
-    """Give number, what was changed, and the problem."""
-    if isinstance(value, bool):
-        return np.nan, "", "unreadable"
+def _day(days: float) -> dt.date:
+    return _EXCEL_EPOCH + dt.timedelta(days=int(days))
+
+
+def _serial(value: Any) -> int | str:
+    """Give the number behind a date, as Excel counts days."""
+    if not isinstance(value, dt.date):
+        return ""
+    return ((value.date() if isinstance(value, dt.datetime) else value) - _EXCEL_EPOCH).days
+
+
+def _quantity(value: Any, dimension: str) -> tuple[float, str]:
+    """Give the number a value stands for, and what is to be noted of it."""
+    if isinstance(value, bool | dt.time | dt.timedelta):
+        return np.nan, "unreadable"
     if isinstance(value, int | float):
-        return float(value), "", ""
+        return (float(value), "") if np.isfinite(value) else (np.nan, "unreadable")
     if isinstance(value, dt.date):
-        if dimension == "year":
-            return float(value.year), "date", ""
-        return np.nan, "", "date_in_number"
-    if isinstance(value, dt.time | dt.timedelta):
-        return np.nan, "", "unreadable"
+        return (float(value.year), "date") if dimension == "year" else (np.nan, "date_in_number")
     text = re.sub(r"m\^?2", "平米", _folded(value))
     if text in _BLANK:
-        return np.nan, "", ""
+        return np.nan, ""
     if dimension == "hours" and (hours := _opening(text)) is not None:
-        return hours, "unit", ""
+        return hours, "unit"
     if dimension == "year" and (date := _DATE_TEXT.match(text)):
-        return float(date[1]), "date", ""
+        return float(date[1]), "date"
     found = _QUANTITY.match(text)
     if not found:
-        return np.nan, "", "range" if _RANGE.match(text) else "unreadable"
+        return np.nan, "range" if _RANGE.match(text) else "unreadable"
     before, digits, more, unit, after = found.groups()
     factor = _UNITS[dimension].get(unit.strip("()"))
     number = float(digits.replace(",", ""))
     if factor is None or not np.isfinite(number):
-        return np.nan, "", "unreadable"
+        return np.nan, "unreadable"
     rough = bool(more or after) or before in {"约", "大约", "近"}
-    return number * factor, "approximate" if rough else "unit" if factor != 1.0 else "", ""
+    return number * factor, "approximate" if rough else "unit" if factor != 1.0 else ""
 
 
 def _opening(text: str) -> float | None:
@@ -266,7 +283,7 @@ def read_words(
         "word.unknown",
         (meant.isna() & ~blank).to_numpy(),
         field=field,
-        values=values.to_numpy(dtype=object),
+        values=values,
         words="、".join(dict.fromkeys(words)),
     )
     return meant.astype("string")
@@ -290,5 +307,5 @@ def read_flags(values: pd.Series, *, field: str, log: IntakeLog) -> pd.Series:
 
     flags = _by_text(values, meant).where(values.notna(), pd.NA)
     wrong = flags.isna() & ~is_blank(values)
-    log.at("flag.unknown", wrong.to_numpy(), field=field, values=values.to_numpy(dtype=object))
+    log.at("flag.unknown", wrong.to_numpy(), field=field, values=values)
     return flags.astype("boolean")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Sequence
@@ -30,13 +31,13 @@ TEXT = frozenset([".csv", ".txt", ".tsv"])
 
 _HEADER_ROWS = 30  # a header stands among the first rows, below titles and notes
 _FEWEST_HEADERS = 2
-_SPARE_COLUMNS = 6  # for cells beyond the last header, which must not be lost
+_TAB = "\t"
 _SNIFFED = 1 << 16  # characters
-_SEPARATORS = ("\t", ",", ";", "|", "，")
+_SEPARATORS = (_TAB, ",", ";", "|", "，")
 # A stray cell at the far corner of a sheet would take a terabyte; no ledger is that large.
 _MOST_CELLS = 30_000_000
 _MOST_UNPACKED = 2_000_000_000
-_LEADING_COLUMNS = 4  # where words such as 合计 stand
+_LEADING = 4  # where words such as 合计 stand
 _NOTE_CELLS = 2
 _CELL_COLUMN = re.compile(rb' r="([A-Z]{1,3})[0-9]')
 _CELL_ROW = re.compile(rb'<row [^>]*?r="([0-9]{1,7})"')
@@ -82,16 +83,28 @@ class Sheet:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """Raw cells, blanks missing; of merged ranges the first row, last row and column."""
+    """The cells of a sheet, blanks missing.
+
+    `head` are the first rows, `header` is the position of the headers among them, `body` what
+    stands below, indexed by position; `merged` are first row, last row and column of each range.
+    """
 
     name: str
-    cells: pd.DataFrame
+    head: pd.DataFrame
+    header: int | None
+    body: pd.DataFrame
     merged: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     text: bool = False
 
 
-def read_sheets(path: Path, *, meaning: Meaning, counted: Collection[str] = ()) -> list[Sheet]:
+def read_sheets(
+    path: Path,
+    *,
+    meaning: Meaning,
+    counted: Collection[str] = (),
+    verbatim: Collection[str] = (),
+) -> list[Sheet]:
     """Read every sheet of a workbook, or a text file as one.
 
     Parameters
@@ -103,6 +116,9 @@ def read_sheets(path: Path, *, meaning: Meaning, counted: Collection[str] = ()) 
     counted : collection of str
         Canonical columns that are added up: a number merged over several rows stands in the first
         only. Other merged cells are repeated in every row.
+    verbatim : collection of str
+        Canonical columns whose texts are kept to the letter, such as codes that begin with 0; in
+        text files the others are read as numbers where all of them are.
 
     Returns
     -------
@@ -115,14 +131,14 @@ def read_sheets(path: Path, *, meaning: Meaning, counted: Collection[str] = ()) 
         Where the file is no workbook or text, is locked by a password, or is too large.
     """
     excel = path.suffix.lower() in EXCEL
-    raw = _workbook(path) if excel else [_text(path, meaning)]
+    raw = _workbook(path, meaning) if excel else [_text(path, meaning, verbatim)]
     return [_sheet(each, meaning, counted) for each in raw]
 
 
 # -- workbooks -------------------------------------------------------------------------------------
 
 
-def _workbook(path: Path) -> list[_Cells]:
+def _workbook(path: Path, meaning: Meaning) -> list[_Cells]:
     import python_calamine as calamine  # noqa: PLC0415 - only workbooks need it
 
     _refuse_far_cells(path)
@@ -133,7 +149,7 @@ def _workbook(path: Path) -> list[_Cells]:
             if about.typ == calamine.SheetTypeEnum.WorkSheet:
                 hidden = about.visible != calamine.SheetVisibleEnum.Visible
                 notes = (("sheet.hidden", about.name),) if hidden else ()
-                sheets.append(_cells(book.get_sheet_by_name(about.name), path, notes))
+                sheets.append(_cells(book.get_sheet_by_name(about.name), path, meaning, notes))
     except calamine.PasswordError:
         raise InputError(f"{path}: is locked by a password; save it without one") from None
     except InputError:
@@ -191,7 +207,7 @@ def _refuse_span(file: IO[bytes], place: str) -> None:
         )
 
 
-def _cells(sheet: Any, path: Path, notes: tuple[tuple[str, str], ...]) -> _Cells:
+def _cells(sheet: Any, path: Path, meaning: Meaning, notes: tuple[tuple[str, str], ...]) -> _Cells:
     if sheet.total_height * sheet.total_width > _MOST_CELLS:
         raise InputError(
             f"{path}: sheet {sheet.name!r} spans {sheet.total_height:,} rows × "
@@ -208,40 +224,77 @@ def _cells(sheet: Any, path: Path, notes: tuple[tuple[str, str], ...]) -> _Cells
         for (top, left), (bottom, _) in sheet.merged_cell_ranges or ()
         if bottom > top and left < width and top < len(rows)
     )
-    return _Cells(sheet.name, pd.DataFrame(cells, dtype=object), merged, notes)
+    head = cells[: _HEADER_ROWS + 1].copy()
+    for first, last, column in merged:  # a header of two rows
+        head[first : last + 1, column] = cells[first, column]
+    header = _header_row(head, meaning)
+    body = pd.DataFrame(cells, dtype=object).iloc[len(cells) if header is None else header + 1 :]
+    return _Cells(sheet.name, pd.DataFrame(head, dtype=object), header, body, merged, notes)
 
 
 # -- separated text --------------------------------------------------------------------------------
 
 
-def _decode(path: Path) -> tuple[str, str]:
+def _decoded(path: Path) -> tuple[bytes, str, str]:
+    """Give a text file as UTF-8, as text, and the encoding it was in."""
     data = path.read_bytes()
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        candidates: tuple[str, ...] = ("utf-16",)
-    else:
-        candidates = ("utf-8-sig", "gb18030")
-    for encoding in candidates:
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8")):
+        if not data.startswith(mark):
             continue
-        if "\0" in text:
-            break
-        return text, encoding
+        plain = data.removeprefix(b"\xef\xbb\xbf")
+        for each in (encoding, "gb18030"):
+            try:
+                text = plain.decode(each)
+            except UnicodeDecodeError:
+                continue
+            if "\0" in text:
+                break
+            return plain if each == "utf-8" else text.encode("utf-8"), text, each
+        break
     raise InputError(f"{path}: neither UTF-8 nor GB18030 text; save it as UTF-8")
 
 
-def _text(path: Path, meaning: Meaning) -> _Cells:
-    text, encoding = _decode(path)
-    if not text.strip():
+def _text(path: Path, meaning: Meaning, verbatim: Collection[str]) -> _Cells:
+    data, text, encoding = _decoded(path)
+    if not text or text.isspace():
         raise InputError(f"{path}: the file is empty")
-    separator = _separator(text[:_SNIFFED], meaning)
-    shown = "tab" if separator == "\t" else separator
-    notes = [("text.read", f"{encoding.removesuffix('-sig').upper()} {shown}")]
-    cells, broken = _parse(text, separator, path)
-    if broken:
+    start = text[:_SNIFFED]
+    separator = _separator(start, meaning)
+    notes = [("text.read", f"{encoding.upper()} {'tab' if separator == _TAB else separator}")]
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+        head, ends = _first_rows(start, separator, quoting)
+        header = _header_row(head.to_numpy(dtype=object), meaning)
+        body: pd.DataFrame | None = pd.DataFrame(columns=head.columns)
+        if header is not None:
+            names = [meaning(value) for value in head.iloc[header]]
+            exact = [column for column, name in enumerate(names) if name in verbatim]
+            below = data[len(start[: ends[header]].encode("utf-8")) :]
+            body = _below(below, separator, quoting, width=head.shape[1], exact=exact)
+        if body is not None:
+            first = 0 if header is None else header + 1
+            body.index = pd.RangeIndex(first, first + len(body))
+            return _Cells("", head, header, body, notes=tuple(notes), text=True)
         notes.append(("text.quotes", ""))
-    return _Cells("", cells, notes=tuple(notes), text=True)
+    raise InputError(f"{path}: not a table of comma- or tab-separated values")
+
+
+def _first_rows(start: str, separator: str, quoting: int) -> tuple[pd.DataFrame, list[int]]:
+    """Give the first rows, and how many characters there are up to the end of each."""
+    rows: list[list[str | None]] = []
+    ends: list[int] = []
+    lines = list(io.StringIO(start, newline=""))
+    lengths = np.cumsum([len(line) for line in lines])
+    reader = csv.reader(lines, delimiter=separator, quoting=quoting)
+    try:
+        for row in reader:
+            rows.append([cell or None for cell in row])
+            ends.append(int(lengths[reader.line_num - 1]))
+            if len(rows) > _HEADER_ROWS:
+                break
+    except csv.Error:
+        pass  # a cell too long for a header; what stands above it was read
+    width = max((len(row) for row in rows), default=1)
+    return pd.DataFrame([row + [None] * (width - len(row)) for row in rows], dtype=object), ends
 
 
 def _separator(start: str, meaning: Meaning) -> str:
@@ -258,20 +311,26 @@ def _separator(start: str, meaning: Meaning) -> str:
     return max(_SEPARATORS, key=quality)
 
 
-def _parse(text: str, separator: str, path: Path) -> tuple[pd.DataFrame, bool]:
-    """Give the cells of separated text, and whether its quotes had to be taken as they stand."""
-    width = 1 + max((line.count(separator) for line in text[:_SNIFFED].splitlines()), default=0)
-    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
-        for names in (width + _SPARE_COLUMNS, None):
-            if names is None:  # a row wider than any: count them all
-                names = 1 + max(line.count(separator) for line in text.splitlines())  # noqa: PLW2901
-            try:
+def _below(
+    data: bytes, separator: str, quoting: int, *, width: int, exact: Sequence[int]
+) -> pd.DataFrame | None:
+    """Give the rows below the headers, or None where the quotation marks do not pair."""
+    if not data or data.isspace():
+        return pd.DataFrame(columns=range(width))
+    for columns in (width, None):
+        if columns is None:  # a row wider than the first ones: count them all
+            mark = separator.encode("utf-8")
+            columns = 1 + max(line.count(mark) for line in data.splitlines())  # noqa: PLW2901
+        try:
+            with warnings.catch_warnings():
+                # Cells beyond the last column would be cut off with a mere warning.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
                 frame = pd.read_csv(
-                    io.StringIO(text),
+                    io.BytesIO(data),
                     sep=separator,
                     header=None,
-                    names=range(names),
-                    dtype=str,
+                    names=range(columns),
+                    dtype=dict.fromkeys(exact, object),
                     keep_default_na=False,
                     na_values=[""],
                     skip_blank_lines=False,
@@ -279,18 +338,19 @@ def _parse(text: str, separator: str, path: Path) -> tuple[pd.DataFrame, bool]:
                     quoting=quoting,
                     low_memory=False,
                 )
-            except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, ValueError):
-                continue
-            if quoting == csv.QUOTE_MINIMAL and _swallowed(frame, separator):
-                break
-            return frame, quoting == csv.QUOTE_NONE
-    raise InputError(f"{path}: not a table of comma- or tab-separated values")
+        except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError, OverflowError):
+            continue
+        closed = quoting == csv.QUOTE_NONE or not _swallowed(frame, separator)
+        return frame if closed else None
+    return None
 
 
 def _swallowed(frame: pd.DataFrame, separator: str) -> bool:
     """Say whether a quote that is never closed took whole rows into one cell."""
     for column in frame.columns:
-        lines = frame[column].dropna()
+        if pd.api.types.is_numeric_dtype(frame[column]):
+            continue
+        lines = frame[column].dropna().astype("string")
         lines = lines[lines.str.contains("\n", regex=False)]
         if any(sum(separator in line for line in cell.splitlines()) > 1 for cell in lines):
             return True
@@ -306,12 +366,9 @@ def _recognised(row: Sequence[Any], meaning: Meaning) -> int:
     return len(words - {None})
 
 
-def _header_row(cells: pd.DataFrame, meaning: Meaning) -> int | None:
+def _header_row(cells: np.ndarray[Any, Any], meaning: Meaning) -> int | None:
     """Give the row with most recognised headers among the first, of equals the first."""
-    scores = [
-        _recognised(row, meaning)
-        for row in cells.head(_HEADER_ROWS).itertuples(index=False, name=None)
-    ]
+    scores = [_recognised(row, meaning) for row in cells[:_HEADER_ROWS]]
     if not scores or max(scores) < _FEWEST_HEADERS:
         return None
     return scores.index(max(scores))
@@ -333,17 +390,15 @@ def _headers(cells: pd.DataFrame, row: int) -> list[str]:
 
 def _sheet(raw: _Cells, meaning: Meaning, counted: Collection[str]) -> Sheet:
     """Find the table on a sheet."""
-    head = raw.cells.head(_HEADER_ROWS + 1).copy()
-    for first, last, column in raw.merged:  # a header of two rows
-        head.iloc[first : last + 1, column] = raw.cells.iloc[first, column]
-    header = _header_row(head, meaning)
-    top = raw.cells.iloc[: _HEADER_ROWS if header is None else header]
+    head, header = raw.head, raw.header
+    top = head.iloc[: _HEADER_ROWS if header is None else header]
     above = tuple(dict.fromkeys(v for v in top.to_numpy().ravel() if isinstance(v, str)))
     if header is None:
         nothing = np.empty(0, np.int64)
         return Sheet(raw.name, pd.DataFrame(), nothing, above, nothing.astype(object), raw.notes)
+    head = head.reindex(columns=raw.body.columns)
     names = _headers(head, header)
-    body = raw.cells.iloc[header + 1 :].set_axis(names, axis=1)
+    body = raw.body.set_axis(names, axis=1)
     notes = [*raw.notes, *_fill_merged(body, raw.merged, names, meaning, counted)]
     present = body.notna().to_numpy()
     kept = present.any(axis=1)
@@ -396,25 +451,19 @@ def _apart(
     """Say by row what is none of the table: sums, notes, headings, headers again, numbering."""
     aside = np.full(len(body), "", dtype=object)
     count = present.sum(axis=1)
-    leading = [
-        body.iloc[:, column].where(lambda cells: cells.map(_is_text)).astype("string")
-        if body.iloc[:, column].dtype == object
-        else body.iloc[:, column].astype("string")
-        for column in range(min(_LEADING_COLUMNS, body.shape[1]))
-    ]
-    first = pd.Series(pd.NA, index=body.index, dtype="string")
-    for cells in reversed(leading):
-        first = cells.where(cells.notna(), first)
-
-    def matches(cells: pd.Series, pattern: str) -> Mask:
-        return np.asarray(cells.str.match(pattern).fillna(value=False), dtype=bool)
-
-    aside[(count == 1) & matches(first, _HEADING)] = "heading"
-    aside[(count <= _NOTE_CELLS) & matches(first, _NOTE)] = "note"
-    sums = matches(first, _SUM)
-    for cells in leading[1:]:
-        sums = sums | matches(cells, _SUM)
-    aside[sums] = "sum"
+    texts = [_texts(body.iloc[:, column]) for column in range(min(_LEADING, body.shape[1]))]
+    # Remarks and headings fill a cell or two; of these rows the first text tells.
+    few = np.flatnonzero(count <= _NOTE_CELLS)
+    first = pd.Series(pd.NA, index=few, dtype="string")
+    for column in reversed(texts):
+        own = column.iloc[few].set_axis(few)
+        first = own.where(own.notna(), first)
+    alone = count[few] == 1
+    aside[few[alone & _matching(first, _HEADING)]] = "heading"
+    aside[few[_matching(first, _NOTE)]] = "note"
+    for column in texts:
+        hinted = np.flatnonzero(column.str.contains("计", regex=False).fillna(value=False))
+        aside[hinted[_matching(column.iloc[hinted], _SUM)]] = "sum"
     again = np.zeros(len(body), dtype=np.int64)
     for column in np.flatnonzero(headed):
         again += np.asarray(body.iloc[:, column] == header.iloc[column], dtype=bool)
@@ -426,14 +475,28 @@ def _apart(
     # One text alone below the last full row of a wide table is a remark.
     if headed.sum() > _NOTE_CELLS:
         for row in range(len(body) - 1, -1, -1):
-            if not aside[row] and count[row] > 1:
-                break
-            if not aside[row] and first.iloc[row] is not pd.NA:
-                aside[row] = "note"
+            if not aside[row]:
+                if count[row] > 1:
+                    break
+                if first[row] is not pd.NA:
+                    aside[row] = "note"
     if text:
         beyond = np.arange(body.shape[1]) > np.flatnonzero(headed).max()
         aside[(present & beyond).any(axis=1)] = "too_wide"
     return aside
+
+
+def _texts(cells: pd.Series) -> pd.Series:
+    """Give the texts of a column; numbers and dates among them are missing."""
+    if pd.api.types.is_numeric_dtype(cells):
+        return pd.Series(pd.NA, index=cells.index, dtype="string")
+    if pd.api.types.infer_dtype(cells) not in {"string", "empty"}:
+        cells = cells.where(cells.map(_is_text))
+    return cells.astype("string")
+
+
+def _matching(texts: pd.Series, pattern: str) -> Mask:
+    return np.asarray(texts.str.match(pattern).fillna(value=False), dtype=bool)
 
 
 def _is_text(value: Any) -> bool:

@@ -186,14 +186,12 @@ def _codes(values: pd.Series, log: IntakeLog) -> pd.Series:
     log_codes(read, values, log, "unit_code")
     codes = read["code"]
     invented = pd.Series([f"no-code-{row}" for row in log.rows], index=codes.index, dtype="string")
-    raw = values.to_numpy(dtype=object)
-    log.at("code.missing", codes.isna(), field="unit_code", values=raw, code=invented)
+    log.at("code.missing", codes.isna(), field="unit_code", values=values, code=invented)
     codes = codes.fillna(invented)
     again = codes.duplicated().to_numpy()
     if again.any():
         first = pd.Series(log.rows, index=codes).groupby(level=0).first()
-        raw = codes.to_numpy(dtype=object)
-        log.at("code.repeated", again, field="unit_code", values=raw, rows=codes.map(first))
+        log.at("code.repeated", again, field="unit_code", values=codes, rows=codes.map(first))
     return codes
 
 
