@@ -119,6 +119,10 @@ def test_a_polygon_cuts_a_road_into_two_dead_ends():
         "row": 1,
         "field": "closures",
         "value": "landslide",
+        "code": "closures.closed",
+        "effect": "changed",
+        "rule_zh": "封闭路段不能通行",
+        "cure_zh": "涉及1条路段，封闭40米",
     }
 
 
@@ -262,6 +266,8 @@ def test_what_cannot_close_roads_is_refused():
     with pytest.raises(InputError, match="Self-intersection") as caught:
         close_roads(roads, closures(shapely.Point(0, 0), bow, bow))
     assert [found.row for found in caught.value.findings] == [2, 3]
+    assert [found.value for found in caught.value.findings] == ["4.5 4.5"] * 2
+    assert caught.value.findings[0].rule_zh == "封闭范围1：边界自相交"
     for width in (0, -1, math.nan, math.inf):
         with pytest.raises(InputError, match="width_m"):
             close_roads(roads, closures(shapely.Point(0, 0)), width_m=width)

@@ -210,6 +210,7 @@ def test_the_buffer_is_in_metres_and_said(download, overpass):
         roads = download(shapely.Point(24.9425, 60.1695).buffer(0.002), buffer_m=metres)
         note = next(f for f in roads.findings if f["field"] == "buffer_m")
         assert note["value"] == str(metres)
+        assert f"其外{metres}米" in note["cure_zh"]
     polys = [
         question["data"].split("poly:'")[1].split("'")[0].split()
         for path, question in overpass.asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -76,13 +77,14 @@ def test_crossings_meet_at_grade_only(tmp_path, columns, edges):
     apart = findings(network, "cross without meeting")
     assert (len(met), len(apart)) == {4: (1, 0), 2: (0, 1), 1: (0, 0)}[edges]
     for finding in met:
-        rows = {str(finding["row"]), finding["value"].split(" at ")[0].removeprefix("row ")}
-        assert rows == {"1", "2"}
+        assert finding["value"] == "(39500050.000, 4530000.000)"
+        other = 3 - finding["row"]
+        assert finding["cure"].startswith(f"joined there with row {other};")
+        assert f"与第{other}行相接" in finding["cure_zh"]
     for finding in apart:
-        assert finding["value"].startswith(("rows 1 and 2 at", "rows 2 and 1 at"))
         assert finding["cure"].startswith("1 places kept apart")
-    for finding in met + apart:
-        assert finding["value"].endswith("at (39500050.000, 4530000.000)")
+        for cure in (finding["cure"], finding["cure_zh"]):
+            assert re.search(r"(1 × 2|2 × 1) \(39500050\.000, 4530000\.000\)$", cure)
 
 
 def test_drawn_as_it_is_kept(tmp_path):
@@ -115,7 +117,7 @@ def test_a_bridge_that_ends_beside_no_vertex_is_named_and_left(tmp_path):
     network = fc.read_roads(layer(tmp_path, lines, bridge=["no", "yes"]))
     assert len(network) == 2
     (apart,) = findings(network, "cross without meeting")
-    assert apart["value"].startswith("rows 2 and 1 at")
+    assert "Rows and places: 2 × 1 (" in apart["cure"]
     assert not findings(network, "at grade")
 
 
@@ -129,7 +131,7 @@ def test_motorways_are_met_by_ends_only(tmp_path):
     network = fc.read_roads(path)
     assert (len(network), pieces(network)) == (4, 2)
     (apart,) = findings(network, "cross without meeting")
-    assert apart["value"] == "rows 3 and 1 at (39500200.000, 4530000.000)"
+    assert apart["cure"].endswith(": 3 × 1 (39500200.000, 4530000.000)")
 
 
 def test_gaps_are_closed_within_the_tolerance(tmp_path):
@@ -143,9 +145,9 @@ def test_gaps_are_closed_within_the_tolerance(tmp_path):
     path = layer(tmp_path, lines)
     network = fc.read_roads(path)
     gaps = findings(network, "loose end")
-    assert [(f["row"], f["value"]) for f in gaps] == [
-        (1, "row 3 at (39500300.500, 4530000.000), 0.50 m"),
-        (2, "row 1 at (39500100.000, 4530000.000), 0.80 m"),
+    assert [(f["row"], f["value"], f["cure"].split(";")[0]) for f in gaps] == [
+        (1, "(39500300.500, 4530000.000)", "drawn 0.50 m on to row 3"),
+        (2, "(39500100.000, 4530000.000)", "drawn 0.80 m on to row 1"),
     ]
     assert {f["severity"] for f in gaps} == {"warning"}
     assert pieces(network) == 2
@@ -161,7 +163,7 @@ def test_tolerance_is_in_metres_where_coordinates_are_degrees(tmp_path):
     path = layer(tmp_path, lines, crs="EPSG:4490", origin=np.array([117.3, 40.0]))
     assert pieces(fc.read_roads(path)) == 1
     assert pieces(fc.read_roads(path, snap_tolerance_m=0.8)) == 2
-    assert "at (117.3011765, 40.0000000)" in findings(fc.read_roads(path), "loose")[0]["value"]
+    assert findings(fc.read_roads(path), "loose")[0]["value"] == "(117.3011765, 40.0000000)"
 
 
 def test_a_loose_end_does_not_climb_a_bridge_but_ends_meet(tmp_path):
@@ -173,16 +175,36 @@ def test_a_loose_end_does_not_climb_a_bridge_but_ends_meet(tmp_path):
 
 def test_twenty_places_are_named_and_the_rest_counted(tmp_path):
     lines = [[(0, 0), (1000, 0)], *([(10 * x, -5), (10 * x, 5)] for x in range(1, 31))]
-    met = findings(fc.read_roads(layer(tmp_path, lines)), "at grade")
+    roads = fc.read_roads(layer(tmp_path, lines))
+    met = findings(roads, "at grade")
     assert len(met) == 21
     assert met[-1]["cure"].endswith("(and 10 more rows)")
+    assert met[-1]["cure_zh"].endswith("（另有10行）")
+    assert met[-1]["value"].startswith("+10: ")
+    (line,) = fc.intake_report(roads).summary("zh").to_dict("records")
+    assert (line["count"], line["effect"]) == (30, "changed")
+    assert line["rule"] == "平面相交或相接的道路互通"
+
+
+def test_lists_of_places_are_told_in_full_or_counted(tmp_path):
+    lines = [[(0, 0), (1000, 0)], *([(10 * x, -5), (10 * x, 5)] for x in range(1, 31))]
+    layers = ["1", *["0"] * 30]
+    (apart,) = findings(fc.read_roads(layer(tmp_path, lines, layer=layers)), "without meeting")
+    for cure in (apart["cure"], apart["cure_zh"]):
+        told, further = cure.split(", … +")
+        assert told.count(" × ") + int(further) == 30
+        assert told.endswith(".000)")
+    words = [f"第{x}类" for x in range(31)]
+    (odd,) = findings(fc.read_roads(layer(tmp_path, lines, highway=words)), "known Chinese word")
+    assert odd["cure"].split(":")[0].endswith("第19类 (1), … +11")
 
 
 def test_copies_are_kept_and_named(tmp_path):
     lines = [[(0, 0), (50, 9), (100, 0)], [(7, 7), (9, 9)], [(100, 0), (50, 9), (0, 0)]]
     network = fc.read_roads(layer(tmp_path, lines))
     assert len(network) == 5  # they share the vertex where they bend
-    assert [f["value"] for f in findings(network, "drawn once")] == ["rows 1 = 3"]
+    (twice,) = findings(network, "drawn once")
+    assert twice["cure"].endswith("of each pair of rows: 1 = 3")
 
 
 def test_overlaps_are_noded_at_their_ends():
@@ -310,9 +332,11 @@ def test_classes_in_chinese_and_in_no_language(tmp_path):
     assert pd.isna(given_classes[6])
     assert given_classes[7] == "service"
     (strange,) = findings(network, "a known Chinese word")
-    assert (strange["severity"], strange["value"]) == ("warning", "第九类 (1)")
-    assert "国道 → trunk (1)" in findings(network, "are read as")[0]["value"]
-    assert findings(network, "a road has a class")[0]["value"] == "1 roads"
+    assert strange["severity"] == "warning"
+    assert strange["cure"].startswith("第九类 (1): open at the mode's own speed")
+    assert strange["cure_zh"].endswith("请用 classes={'…': 'tertiary'} 指明等级")
+    assert "国道 → trunk (1)" in findings(network, "are read as")[0]["cure"]
+    assert findings(network, "a road has a class")[0]["cure"].startswith("1 roads have none")
     again = fc.read_roads(tmp_path / "words.gpkg", classes={"第九类": "path"})
     assert again.edges["highway"].tolist()[4] == "path"
     assert not findings(again, "a known Chinese word")
@@ -370,13 +394,13 @@ def test_one_way_as_geofabrik_says_it(tmp_path):
     assert network.edges["oneway"].tolist() == [False, True, True, False]
     assert network.edges.geometry.iloc[2].coords[0][0] == ORIGIN[0] + 100
     (odd,) = findings(network, "oneway is")
-    assert odd["value"] == "hm (1)"
+    assert odd["cure"].startswith("hm (1): taken as open both ways")
 
 
 def test_stated_lengths_are_compared(tmp_path):
     path = layer(tmp_path, CROSS, length_m=[100.0, 300.0])
     (off,) = findings(fc.read_roads(path), "stated length")
-    assert off["value"] == "row 2: 300 stated, 100.0 drawn"
+    assert off["cure"].endswith(": 2: 300 / 100.0")
     parts = shapely.MultiLineString([[(0, 0), (100, 0)], [(0, 9), (100, 9)]])
     frame = gpd.GeoDataFrame(
         {"highway": ["service"] * 2, "length_m": [200.0, 100.0]},
@@ -385,7 +409,7 @@ def test_stated_lengths_are_compared(tmp_path):
     )
     frame.to_file(tmp_path / "parts.gpkg")
     (off,) = findings(fc.read_roads(tmp_path / "parts.gpkg"), "stated length")
-    assert off["value"] == "row 2: 100 stated, 200.0 drawn"
+    assert off["cure"].endswith(": 2: 100 / 200.0")
 
 
 @pytest.mark.parametrize("name", ["a.shp", "a.geojson", "a.parquet"])
@@ -408,7 +432,7 @@ def test_any_file_of_lines_is_the_same_network(tmp_path, name):
 def test_without_arrow_it_is_the_same(tmp_path, monkeypatch):
     path = layer(tmp_path, CROSS, bridge=["yes", None], layer=[None, 1], name="b.gpkg")
     fast = fc.read_roads(path)
-    monkeypatch.setattr("facility_coverage.schema.find_spec", lambda _: None)
+    monkeypatch.setattr("facility_coverage.layers.find_spec", lambda _: None)
     slow = fc.read_roads(path)
     pd.testing.assert_frame_equal(
         fast.edges.drop(columns="geometry"), slow.edges.drop(columns="geometry")

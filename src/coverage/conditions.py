@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components, laplacian
 from scipy.sparse.linalg import spsolve
 
 from .errors import Finding, InputError, MissingDependencyError, MissingInputError, NoCrsError
+from .intake import catalogue, finding
 from .network import RoadNetwork
 
 __all__ = ["add_elevation", "close_roads"]
@@ -168,16 +169,33 @@ def _refuse_invalid(closures: gpd.GeoDataFrame | gpd.GeoSeries) -> None:
         raise InputError(
             "closures need valid geometries",
             [
-                Finding(
-                    "error",
-                    f"closure {closures.index[row]}: {shapely.is_valid_reason(shapes[row])}",
-                    "correct the drawing, or repair it with closures.make_valid()",
+                finding(
+                    "closures.invalid",
                     row=row + 1,
                     field="geometry",
+                    label=closures.index[row],
+                    **why_invalid(shapes[row]),
                 )
                 for row in np.flatnonzero(wrong).tolist()
             ],
         )
+
+
+def why_invalid(shape: shapely.Geometry) -> dict[str, Any]:
+    """Give the place and the reason, in both languages, of what is wrong with a drawing.
+
+    Examples
+    --------
+    >>> why_invalid(shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)]))
+    {'value': '4.5 4.5', 'reason_en': 'Self-intersection', 'reason_zh': '边界自相交'}
+    """
+    reason, _, place = str(shapely.is_valid_reason(shape)).partition("[")
+    words = catalogue()["boundary.invalid"]["reasons"]
+    return {
+        "value": place.removesuffix("]"),
+        "reason_en": reason,
+        "reason_zh": words.get(reason, reason),
+    }
 
 
 def _closed_areas(shapes: Shapes, width_m: float) -> tuple[Shapes, Integers]:
@@ -375,42 +393,36 @@ def _what_was_closed(
     found = []
     if closures.crs != roads.crs:
         found.append(
-            Finding(
-                "note",
-                "closures are measured in the CRS of the roads",
-                f"transformed from {closures.crs.to_string()} to {roads.crs.to_string()}",
-                roads.source,
+            finding(
+                "closures.transformed",
+                file=roads.source,
                 field="closures",
+                given=closures.crs.to_string(),
+                used=roads.crs.to_string(),
             )
         )
     for position, label in enumerate(closures.index.tolist()):
+        shape = shapes[position]
         if n_edges[position]:
-            severity, rule = "note", "closed roads carry nobody"
-            cure = f"{n_edges[position]:,} edges closed over {closed_m[position]:,.0f} m"
+            code = "closures.closed"
+        elif shapely.is_missing(shape) or shapely.is_empty(shape):
+            code = "closures.no_geometry"
         else:
-            severity, rule = "warning", "a closure should lie on a road"
-            if shapely.is_missing(shapes[position]) or shapely.is_empty(shapes[position]):
-                where = "it has no geometry"
-            elif not sound[position]:
-                where = "it lies outside the area of the roads' CRS"
-            else:
-                where = f"the nearest is {away[position]:,.1f} m away"
-            cure = (
-                f"closed nothing: {where}; check where it is drawn, and that its CRS is "
-                f"{closures.crs.to_string()}"
-            )
+            code = "closures.off_road" if sound[position] else "closures.outside_crs"
         found.append(
-            Finding(
-                severity,
-                rule,
-                cure,
-                roads.source,
+            finding(
+                code,
+                file=roads.source,
                 row=position + 1,
                 field="closures",
                 value=str(label),
+                edges=f"{n_edges[position]:,}",
+                metres=f"{closed_m[position]:,.0f}",
+                away=f"{away[position]:,.1f}",
+                crs=closures.crs.to_string(),
             )
         )
-    return (*roads.findings, *(asdict(finding) for finding in found))
+    return (*roads.findings, *(asdict(each) for each in found))
 
 
 def _cut(
@@ -601,13 +613,13 @@ def add_elevation(
         xy = np.concatenate([roads.nodes[["x", "y"]].to_numpy(float), _between(lines, steps)])
         elevation, notes = _sample(raster, xy, roads.crs, band=band, file=Path(source).name)
     notes = [
-        Finding(
-            "note",
-            "slopes are read from an elevation raster",
-            f"{cell_m:,.1f} m cells, read every {step_m:,.1f} m at most; "
-            f"{int(structure.sum()):,} bridges and tunnels run straight between their ends",
-            Path(source).name,
+        finding(
+            "elevation.raster",
+            file=Path(source).name,
             field="elevation_m",
+            cell=f"{cell_m:,.1f}",
+            step=f"{step_m:,.1f}",
+            count=f"{int(structure.sum()):,}",
         ),
         *notes,
     ]
@@ -665,21 +677,25 @@ def _node_elevations(
     number = pd.to_numeric(given, errors="coerce").to_numpy(float)
     wrong = np.flatnonzero(np.isnan(number) & given.notna().to_numpy())
     if wrong.size:
+        # By the row of what was given: numbers of nodes may look like telephones and be masked.
+        rows = wrong
+        if isinstance(source, pd.Series):
+            rows = source.index.get_indexer(ids.iloc[wrong])
         raise InputError(
             "elevations must be numbers in metres",
             [
-                Finding(
-                    "error",
-                    f"node {ids.iloc[position]} has no number",
-                    "write metres above the sea, or leave it missing where not known",
+                finding(
+                    "elevation.not_a_number",
+                    row=row + 1,
                     field="elevation_m",
                     value=str(given.iloc[position]),
+                    node=ids.iloc[position],
                 )
-                for position in wrong.tolist()
+                for row, position in zip(rows.tolist(), wrong.tolist(), strict=True)
             ],
         )
     number, count = _plausible(number)
-    return number, _implausible(count, "nodes", roads.source)
+    return number, _implausible("elevation.implausible_nodes", count, roads.source)
 
 
 def _plausible(elevation: Floats) -> tuple[Floats, int]:
@@ -688,13 +704,14 @@ def _plausible(elevation: Floats) -> tuple[Floats, int]:
     return np.where(wrong, np.nan, elevation), int(wrong.sum())
 
 
-def _implausible(count: int, what: str, file: str) -> list[Finding]:
-    found = Finding(
-        "warning",
-        f"elevations lie between {_LOWEST_M:,.0f} and {_HIGHEST_M:,.0f} m",
-        f"{count:,} {what} outside it count as unknown; is there an undeclared nodata value?",
-        file,
+def _implausible(code: str, count: int, file: str) -> list[Finding]:
+    found = finding(
+        code,
+        file=file,
         field="elevation_m",
+        low=f"{_LOWEST_M:,.0f}",
+        high=f"{_HIGHEST_M:,.0f}",
+        count=f"{count:,}",
     )
     return [found] if count else []
 
@@ -808,17 +825,9 @@ def _sample(
         level, count = _plausible(cells.astype(float).filled(np.nan) * scale + offset)
         implausible += count
         elevation[inside[group]] = _bilinear(level, row[group] - top, column[group] - left)
-    notes = _implausible(implausible, "cells", file)
+    notes = _implausible("elevation.implausible_cells", implausible, file)
     if _METRES_PER_UNIT[unit] != 1.0:
-        notes.append(
-            Finding(
-                "note",
-                "elevations are measured in metres",
-                f"converted from {unit}",
-                file,
-                field="elevation_m",
-            )
-        )
+        notes.append(finding("elevation.unit", file=file, field="elevation_m", unit=unit))
     return elevation, notes
 
 
@@ -909,31 +918,29 @@ def _with_slopes(
     found = list(notes)
     if unknown.any():
         found.append(
-            Finding(
-                "warning",
-                "slopes need known elevations",
-                f"{int(unknown.sum()):,} of {unknown.size:,} edges lie on ground of unknown "
-                "elevation in whole or in part and count as flat there (elevation_known is false)",
-                roads.source,
+            finding(
+                "elevation.unknown",
+                file=roads.source,
                 field="elevation_known",
+                count=f"{int(unknown.sum()):,}",
+                edges=f"{unknown.size:,}",
             )
         )
     if steep.any():
         found.append(
-            Finding(
-                "warning",
-                f"roads are no steeper than {_STEEPEST:.0%}",
-                f"{np.unique(edge[steep]).size:,} edges are steeper somewhere and count as "
-                f"{_STEEPEST:.0%} there; look for errors in the elevations or in length_m",
-                roads.source,
+            finding(
+                "elevation.steep",
+                file=roads.source,
                 field="slope_forward",
+                steepest=f"{_STEEPEST:.0%}",
+                count=f"{np.unique(edge[steep]).size:,}",
             )
         )
     return RoadNetwork(
         edges,
         roads.nodes.assign(elevation_m=nodes),
         source=roads.source,
-        findings=(*roads.findings, *(asdict(finding) for finding in found)),
+        findings=(*roads.findings, *(asdict(each) for each in found)),
     )
 
 

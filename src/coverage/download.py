@@ -27,12 +27,15 @@ import numpy as np
 import pyproj
 import shapely
 
+from .conditions import why_invalid
 from .errors import CoverageError, Finding, InputError, NoCrsError
 from .files import write_beside
 from .graphs import metric_crs
+from .intake import finding
 from .network import RoadNetwork
 from .osm import OsmWays, read_overpass_ways
 from .roads import network_from_ways
+from .terms import LANGUAGES, label
 
 if TYPE_CHECKING:
     from .standards import Plan
@@ -191,18 +194,15 @@ taken, or buffer_m in metres (0 for the area alone)
         name = area.strip()
         shape, found_as = _place(name, nominatim_url, folder, ask)
         findings.append(
-            Finding(
-                "note",
-                "a place is what Nominatim finds by its name",
-                f"found as {found_as}",
-                nominatim_url,
-                field="area",
-                value=name,
-            )
+            finding("download.place", file=nominatim_url, field="area", value=name, found=found_as)
         )
     else:
         shape = _shape_of(area)
-    reach_m, why = (buffer_m, "as asked") if buffer_m is not None else _reach(plan)
+    code, words = "download.reach_asked", {}
+    if buffer_m is not None:
+        reach_m = buffer_m
+    else:
+        reach_m, code, words = _reach(plan)
     wide = _widened(shape, reach_m)
     stored = _answers(wide, overpass_url, folder, ask)
     answers = [_read_answer(path) for path in sorted(stored.glob("*.json"))]
@@ -219,13 +219,14 @@ taken, or buffer_m in metres (0 for the area alone)
         read_overpass_ways(answers, source), wide, source
     )
     findings.append(
-        Finding(
-            "note",
-            "roads beyond the border count as far as the standards reach",
-            f"asked for the area and {reach_m:,.0f} m around it: {why}; kept in {stored}",
-            overpass_url,
+        finding(
+            code,
+            file=overpass_url,
             field="buffer_m",
             value=f"{reach_m:.0f}",
+            reach=f"{reach_m:,.0f}",
+            folder=stored,
+            **words,
         )
     )
     return network_from_ways(
@@ -234,7 +235,7 @@ taken, or buffer_m in metres (0 for the area alone)
         key,
         ways,
         source_crs,
-        (*(asdict(finding) for finding in findings), *noticed),
+        (*(asdict(each) for each in findings), *noticed),
         crs=crs,
         source=source,
     )
@@ -264,17 +265,26 @@ def farthest_reach(plan: Plan) -> float:
     return _reach(plan)[0]
 
 
-def _reach(plan: Plan | None) -> tuple[float, str]:
-    """Give the farthest reach and how it comes about."""
-    reaches: list[tuple[float, str]] = []
+def _reach(plan: Plan | None) -> tuple[float, str, dict[str, str]]:
+    """Give the farthest reach, and how it comes about: the rule that says it, and its words."""
+    reaches: list[tuple[float, str, dict[str, str]]] = []
     for standard in plan.standards if plan is not None else ():
         for alternative in standard.alternatives:
             mode = plan.modes[alternative.mode] if plan is not None else None
             metres = getattr(alternative, "metres", None)
             minutes = getattr(alternative, "minutes", None)
-            place = f"{standard.kind}, {standard.setting}: {alternative.mode}"
+            words = {
+                f"{group}_{lang}": label(group, key, lang)
+                for lang in LANGUAGES
+                for group, key in (
+                    ("kind", standard.kind),
+                    ("setting", standard.setting),
+                    ("mode", alternative.mode),
+                )
+            }
             if metres is not None and math.isfinite(metres):
-                reaches.append((float(metres), f"{place} {metres:g} m"))
+                told = words | {"metres": f"{metres:g}"}
+                reaches.append((float(metres), "download.reach_metres", told))
             if mode is None or minutes is None or not math.isfinite(minutes):
                 continue
             kph = max(mode.speed_kph, mode.leg_speed_kph, *mode.speeds_kph.values())
@@ -283,7 +293,8 @@ def _reach(plan: Plan | None) -> tuple[float, str]:
             reaches.append(
                 (
                     round(kph * minutes * _METRES_PER_MINUTE_AT_1_KPH, 6),
-                    f"{place} {minutes:g} min at up to {kph:g} km/h",
+                    "download.reach_minutes",
+                    words | {"minutes": f"{minutes:g}", "kph": f"{kph:g}"},
                 )
             )
     if not reaches:
@@ -335,13 +346,11 @@ def _refuse_invalid(shapes: Any, names: Sequence[str]) -> None:
         raise InputError(
             "the area is drawn wrong; repair it (shapely.make_valid) and look at the result",
             [
-                Finding(
-                    "error",
-                    "an area's outline does not cross itself",
-                    "repair the shape",
+                finding(
+                    "download.outline",
                     file=names[at],
                     field="geometry",
-                    value=str(shapely.is_valid_reason(shapes[at])),
+                    **why_invalid(shapes[at]),
                 )
                 for at in bad.tolist()
             ],

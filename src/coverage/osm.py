@@ -18,6 +18,7 @@ import pyproj
 from numpy.typing import NDArray
 
 from .errors import Finding, InputError, MissingDependencyError, MissingInputError
+from .intake import finding
 
 __all__ = ["OsmWays", "read_osm_places", "read_osm_ways", "read_overpass_ways"]
 
@@ -63,26 +64,16 @@ class _Seen:
     gates: int = 0
 
     def findings(self, file: str) -> tuple[dict[str, Any], ...]:
-        table = (
-            (self.closed, "ways closed to the public carry nobody", "ways left out", "access"),
-            (
-                self.incomplete,
-                "the extract cuts ways at its edge",
-                "ways end at the last known node",
-                "",
-            ),
-            (
-                self.gates,
-                "gates and other barriers may be closed",
-                "closed ones on roads are taken as open; where nobody passes, give a closure",
-                "barrier",
-            ),
-        )
-        return tuple(
-            asdict(Finding("note", rule, f"{count} {what}", file, field=field))
-            for count, rule, what, field in table
-            if count
-        )
+        told = []
+        if self.closed:
+            told.append(
+                finding("osm.closed_to_public", file=file, field="access", count=self.closed)
+            )
+        if self.incomplete:
+            told.append(finding("osm.cut_at_edge", file=file, count=self.incomplete))
+        if self.gates:
+            told.append(finding("osm.gates", file=file, field="barrier", count=self.gates))
+        return tuple(asdict(each) for each in told)
 
 
 def _nobody_may(get: Callable[[str], str | None]) -> bool:
@@ -357,10 +348,6 @@ def read_osm_places(
         geometry=gpd.points_from_xy(table["lon"], table["lat"]),
         crs="EPSG:4326",
     )
-    note = Finding(
-        "warning",
-        "places drawn as relations are not read",
-        f"{relations} places left out; add them from another source",
-        path.name,
-    )
-    return places, [note] if relations else []
+    if not relations:
+        return places, []
+    return places, [finding("osm.relations", file=path.name, count=relations)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from .errors import Finding, InputError, MissingDependencyError
 from .graphs import metric_crs
+from .intake import finding, row_ranges, shown
+from .layers import read_layer
 from .network import RoadNetwork
 from .noding import Noded, duplicate_lines, node_lines, vertex_keys
 from .postgis import is_database_url
 from .prepared import is_prepared, open_network
-from .layers import read_layer
 from .schema import canonical_name, rename_columns
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ _MOTORWAYS = ("motorway", "motorway_link")
 _FASTEST_KPH = 200.0
 # Places of one kind that are named one by one; the rest are counted.
 _NAMED_PLACES = 20
+# Letters of such a list, so that it goes uncut into a finding.
+_LIST_LENGTH = 560
 # A stated length this far from the drawn one is worth a look.
 _LENGTH_SHARE = 0.05
 
@@ -228,34 +231,20 @@ def _read_lines(
     shapes = np.asarray(lines.geometry.array)
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     kinds = shapely.get_type_id(shapes)
-    wrong = _at_rows(
-        ~empty & ~np.isin(kinds, (1, 2, 5)),
-        file,
-        "roads are LineStrings or MultiLineStrings",
-        "give the layer of road lines (layer=…)",
-        field="geometry",
-        values=lambda rows: [shape.geom_type for shape in shapes[rows]],
-        severity="error",
-    )
-    if wrong:
-        raise InputError(f"{place}: roads must be lines", wrong)
+    wrong = ~empty & ~np.isin(kinds, (1, 2, 5))
+    if wrong.any():
+        types = [shape.geom_type for shape in shapes[wrong][:_NAMED_PLACES]]
+        told = _at_rows("roads.not_lines", _rows(wrong), file, field="geometry", values=types)
+        raise InputError(f"{place}: roads must be lines", told)
     if "highway" not in lines:
         names = ", ".join(c for c in lines.columns if c != "geometry")
         raise InputError(
             f"{place}: no column says which class a road is",
-            [
-                Finding(
-                    "error",
-                    "roads need a class (highway)",
-                    f"name it: columns={{'highway': '…'}}; the file has {names}",
-                    file,
-                    field="highway",
-                )
-            ],
+            [finding("roads.no_class_column", file=file, field="highway", names=names)],
         )
     lines = lines[[*(c for c in _ROAD_COLUMNS if c in lines), "geometry"]].copy()
     lines["row"] = np.arange(1, len(lines) + 1)
-    findings = _at_rows(empty, file, "a road needs a line", "left out")
+    findings = _at_rows("roads.no_line", _rows(empty), file)
     if empty.any():
         lines, kinds = lines[~empty].reset_index(drop=True), kinds[~empty]
     if len(lines) == 0:
@@ -266,34 +255,58 @@ def _read_lines(
     return lines, findings, file
 
 
+def _rows(wrong: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Give the row numbers a person sees where something holds."""
+    return np.flatnonzero(wrong) + 1
+
+
 def _at_rows(
-    wrong: Any,
+    code: str,
+    rows: NDArray[np.int64],
     file: str,
-    rule: str,
-    cure: str,
     *,
     field: str = "",
-    values: Callable[[NDArray[np.int64]], Iterable[Any]] | None = None,
-    severity: str = "warning",
+    values: Sequence[Any] = (),
+    words: Mapping[str, Any] | None = None,
+    by_row: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[Finding]:
-    """Give a finding for each of the first rows where `wrong` holds, and one for the rest."""
-    rows = np.flatnonzero(np.asarray(wrong, dtype=bool))
-    shown = rows[:_NAMED_PLACES]
-    texts = [""] * shown.size if values is None else [str(value) for value in values(shown)]
-    findings = [
-        Finding(severity, rule, cure, file, row=row, field=field, value=text)
-        for row, text in zip((shown + 1).tolist(), texts, strict=True)
+    """Give a finding for each of the first rows, and one for the rest.
+
+    Parameters
+    ----------
+    values : sequence
+        What to show of each of the first rows.
+    words, by_row : mapping
+        The words of the rule: the same for all, and for each of the first rows.
+    """
+    words, by_row = dict(words or {}), by_row or {}
+    told = [
+        finding(
+            code,
+            file=file,
+            row=row,
+            field=field,
+            value=values[at] if len(values) else "",
+            **words,
+            **{name: each[at] for name, each in by_row.items()},
+        )
+        for at, row in enumerate(rows[:_NAMED_PLACES].tolist())
     ]
-    return findings + _rest(rows.size, severity, rule, cure, file, field)
-
-
-def _rest(
-    number: int, severity: str, rule: str, cure: str, file: str, field: str = ""
-) -> list[Finding]:
-    more = number - _NAMED_PLACES
-    if more <= 0:
-        return []
-    return [Finding(severity, rule, f"{cure} (and {more} more rows)", file, field=field)]
+    rest = rows[_NAMED_PLACES:]
+    if rest.size:
+        # Written as the report counts it.
+        ranges = f"+{rest.size:,}: {row_ranges(rest, most=8)}"
+        words |= dict.fromkeys(by_row, "…")
+        further = finding(code, file=file, field=field, value=ranges, **words)
+        more = finding("roads.more_rows", more=f"{rest.size:,}")
+        told.append(
+            replace(
+                further,
+                cure=f"{further.cure} {more.cure}",
+                cure_zh=f"{further.cure_zh}{more.cure_zh}",
+            )
+        )
+    return told
 
 
 @cache
@@ -317,12 +330,12 @@ def _clean_values(lines: gpd.GeoDataFrame, classes: Mapping[str, str], file: str
         speed, blank = _as_numbers(stated)
         bad = ~blank & ~((speed > 0) & (speed <= _FASTEST_KPH))
         findings += _at_rows(
-            bad,
+            "roads.speed",
+            _rows(bad),
             file,
-            f"a speed is a number of km/h above 0 and up to {_FASTEST_KPH:.0f}",
-            "taken as not stated; write digits only, or leave it blank",
             field="speed_kph",
-            values=lambda rows: stated.iloc[rows],
+            values=stated[bad].head(_NAMED_PLACES).tolist(),
+            words={"fastest": _FASTEST_KPH},
         )
         lines["speed_kph"] = np.where(bad, np.nan, speed)
     if "layer" in lines:
@@ -330,12 +343,11 @@ def _clean_values(lines: gpd.GeoDataFrame, classes: Mapping[str, str], file: str
         level, blank = _as_numbers(given)
         bad = ~blank & ~(np.isfinite(level) & (level == np.round(level)))
         findings += _at_rows(
-            bad,
+            "roads.level",
+            _rows(bad),
             file,
-            "a level (layer) is a whole number, 0 on the ground",
-            "taken as not stated: 1 for a bridge, -1 for a tunnel, else 0",
             field="layer",
-            values=lambda rows: given.iloc[rows],
+            values=given[bad].head(_NAMED_PLACES).tolist(),
         )
         lines["layer"] = np.where(bad, np.nan, level)
     return findings
@@ -379,35 +391,35 @@ def _clean_classes(lines: gpd.GeoDataFrame, classes: Mapping[str, str], file: st
             read_as.append(f"{text} → {found} ({number})")
     lines["highway"] = np.array([*meant, None], dtype=object)[codes]
     missing = int(lines["highway"].isna().sum())
-    return [
-        Finding(severity, rule, cure, file, field="highway", value=_listed(value))
-        for severity, rule, cure, value in (
-            (
-                "note",
-                "classes are read as OpenStreetMap's",
-                "by presets/road-classes.toml; say otherwise with classes={'…': '…'}",
-                read_as,
-            ),
-            (
-                "warning",
-                "a road class is one of OpenStreetMap's or a known Chinese word",
-                "open at the mode's own speed; say which class with classes={'…': 'tertiary'}",
-                strange,
-            ),
-            (
-                "warning",
-                "a road has a class",
-                "roads without one are open to all at the mode's own speed",
-                [f"{missing} roads"] if missing else [],
-            ),
-        )
-        if value
-    ]
+    told = []
+    if read_as:
+        told.append(finding("roads.class_read", file=file, field="highway", words=_listed(read_as)))
+    if strange:
+        listed = _listed(strange)
+        told.append(finding("roads.class_unknown", file=file, field="highway", words=listed))
+    if missing:
+        told.append(finding("roads.no_class", file=file, field="highway", count=missing))
+    return told
 
 
-def _listed(values: Sequence[str]) -> str:
-    more = f", … {len(values) - _NAMED_PLACES} more" if len(values) > _NAMED_PLACES else ""
-    return ", ".join(values[:_NAMED_PLACES]) + more
+def _listed(values: Sequence[str], number: int | None = None) -> str:
+    """Give the first of some values, and how many more there are.
+
+    Parameters
+    ----------
+    number : int, optional
+        How many there are, where `values` are only the first.
+    """
+    number = len(values) if number is None else number
+    texts, length = [], 0
+    for value in values[:_NAMED_PLACES]:
+        text = shown(value)
+        length += len(text) + 2
+        if length > _LIST_LENGTH:
+            break
+        texts.append(text)
+    more = [f"… +{number - len(texts):,}"] if number > len(texts) else []
+    return ", ".join([*texts, *more])
 
 
 def _from_lines(
@@ -454,7 +466,7 @@ def _from_lines(
         key,
         ways,
         lines.crs,
-        tuple(asdict(finding) for finding in findings),
+        tuple(asdict(each) for each in findings),
         crs=crs,
         source=file,
     )
@@ -499,53 +511,41 @@ def _noding_findings(
 ) -> list[Finding]:
     """Say what was joined and what was not, with rows and places."""
     digits = 7 if crs.is_geographic else 3
+
+    def places(table: pd.DataFrame) -> list[str]:
+        first = table.head(_NAMED_PLACES)
+        return [f"({x:.{digits}f}, {y:.{digits}f})" for x, y in zip(first.x, first.y, strict=True)]
+
+    def rows(table: pd.DataFrame, name: str) -> NDArray[np.int64]:
+        return row[table[name].to_numpy(dtype=np.int64)]
+
     findings = []
-    for severity, table, rule, cure in (
-        (
-            "note",
-            noded.joins[noded.joins["rule"] != "gap"],
-            "roads that cross or touch at grade meet",
-            "joined there; where one passes over, say so in bridge, tunnel or layer",
-        ),
-        (
-            "warning",
-            noded.joins[noded.joins["rule"] == "gap"],
-            "a loose end within snap_tolerance_m of another road meets it",
-            "drawn on to it; look whether the road really goes on",
-        ),
+    is_gap = noded.joins["rule"] == "gap"
+    for code, table in (
+        ("roads.joined", noded.joins[~is_gap]),
+        ("roads.gap_closed", noded.joins[is_gap]),
     ):
-        for place in table.head(_NAMED_PLACES).itertuples():
-            value = f"row {row[place.other]} at ({place.x:.{digits}f}, {place.y:.{digits}f})"
-            if severity == "warning":
-                value += f", {place.gap_m:.2f} m"
-            findings.append(
-                Finding(
-                    severity,
-                    rule,
-                    cure,
-                    file,
-                    row=int(row[place.line]),
-                    field="geometry",
-                    value=value,
-                )
-            )
-        findings += _rest(len(table), severity, rule, cure, file, "geometry")
-    if len(noded.apart):
+        gaps = [f"{gap:.2f}" for gap in table["gap_m"].head(_NAMED_PLACES)]
+        findings += _at_rows(
+            code,
+            rows(table, "line"),
+            file,
+            field="geometry",
+            values=places(table),
+            by_row={"other": rows(table, "other").tolist(), "gap": gaps},
+        )
+    apart = noded.apart
+    if len(apart):
         # Nothing was changed there: one finding that shows where to look.
-        places = [
-            f"rows {row[place.line]} and {row[place.other]} "
-            f"at ({place.x:.{digits}f}, {place.y:.{digits}f})"
-            for place in noded.apart.head(_NAMED_PLACES).itertuples()
-        ]
+        pairs = zip(rows(apart, "line"), rows(apart, "other"), places(apart), strict=False)
+        listed = [f"{one} × {other} {place}" for one, other, place in pairs]
         findings.append(
-            Finding(
-                "note",
-                "roads of different level, and motorways with others, cross without meeting",
-                f"{len(noded.apart)} places kept apart; where they do meet, correct bridge, tunnel "
-                "or layer",
-                file,
+            finding(
+                "roads.apart",
+                file=file,
                 field="geometry",
-                value=_listed(places + [""] * (len(noded.apart) - len(places))),
+                count=f"{len(apart):,}",
+                places=_listed(listed, len(apart)),
             )
         )
     return findings
@@ -557,19 +557,9 @@ def _duplicate_findings(
     copies = np.flatnonzero(same >= 0)
     if copies.size == 0:
         return []
-    pairs = [f"{row[same[each]]} = {row[each]}" for each in copies[: _NAMED_PLACES + 1].tolist()]
-    shown = ", ".join(pairs[:_NAMED_PLACES])
-    more = f", … {copies.size - _NAMED_PLACES} more" if copies.size > _NAMED_PLACES else ""
-    return [
-        Finding(
-            "warning",
-            "a road is drawn once",
-            "both kept, the cheaper counts; delete one of each pair of rows",
-            file,
-            field="geometry",
-            value=f"rows {shown}{more}",
-        )
-    ]
+    pairs = [f"{row[same[each]]} = {row[each]}" for each in copies[:_NAMED_PLACES].tolist()]
+    listed = _listed(pairs, copies.size)
+    return [finding("roads.drawn_twice", file=file, field="geometry", pairs=listed)]
 
 
 def _length_findings(
@@ -585,32 +575,21 @@ def _length_findings(
     off = np.flatnonzero(far & ~pd.Series(row).duplicated().to_numpy())
     if off.size == 0:
         return []
+    rows = [f"{row[at]}: {stated[at]:g} / {drawn_m[at]:.1f}" for at in off[:_NAMED_PLACES].tolist()]
     return [
-        Finding(
-            "warning",
-            f"a stated length is within {_LENGTH_SHARE:.0%} of the drawn one",
-            "the drawn length is used; look at the rows",
-            source,
+        finding(
+            "roads.length_differs",
+            file=source,
             field="length_m",
-            value=_listed(
-                [
-                    f"row {row[at]}: {stated[at]:g} stated, {drawn_m[at]:.1f} drawn"
-                    for at in off[:_NAMED_PLACES].tolist()
-                ]
-                + [""] * max(off.size - _NAMED_PLACES, 0)
-            ),
+            share=f"{_LENGTH_SHARE:.0%}",
+            rows=_listed(rows, off.size),
         )
     ]
 
 
 def _left_out(built: NDArray[np.bool_], source: str) -> Finding:
-    return Finding(
-        "note",
-        "only built roads carry people",
-        f"{int((~built).sum())} roads under construction or planned were left out",
-        source,
-        field="highway",
-    )
+    count = int((~built).sum())
+    return finding("roads.not_built", file=source, field="highway", count=count)
 
 
 def _direction(
@@ -634,15 +613,8 @@ def _direction(
     ]
     if not strange:
         return one_way, backward, []
-    finding = Finding(
-        "warning",
-        "oneway is yes, no or -1",
-        "taken as open both ways; correct it where it is not",
-        source,
-        field="oneway",
-        value=_listed(strange),
-    )
-    return one_way, backward, [finding]
+    odd = finding("roads.oneway", file=source, field="oneway", words=_listed(strange))
+    return one_way, backward, [odd]
 
 
 def network_from_ways(
@@ -705,7 +677,7 @@ def network_from_ways(
     drawn_m = np.bincount(way[first], weights=length, minlength=len(ways)).astype(float)
     findings = (
         *findings,
-        *(asdict(finding) for finding in _length_findings(ways, drawn_m, source)),
+        *(asdict(each) for each in _length_findings(ways, drawn_m, source)),
     )
 
     used, where, node = np.unique(vertex[cuts], return_index=True, return_inverse=True)
@@ -716,7 +688,7 @@ def network_from_ways(
     )
 
     one_way, backward, odd = _direction(ways, source)
-    findings = (*findings, *(asdict(finding) for finding in odd))
+    findings = (*findings, *(asdict(each) for each in odd))
     of_way = way[first]
     flip = backward[of_way]
     u, v = node_at[first], node_at[last]

@@ -39,8 +39,11 @@ _MOST_CELLS = 30_000_000
 _MOST_UNPACKED = 2_000_000_000
 _LEADING = 4  # where words such as 合计 stand
 _NOTE_CELLS = 2
-_CELL_COLUMN = re.compile(rb' r="([A-Z]{1,3})[0-9]')
-_CELL_ROW = re.compile(rb'<row [^>]*?r="([0-9]{1,7})"')
+# Addresses beyond column Z or row 9,999; hostile files have letters and digits without end.
+_FAR_COLUMN = re.compile(rb"""=\s*["']([A-Za-z]{2,})[0-9]""")
+_FAR_ROW = re.compile(rb"""=\s*["'][A-Za-z]*([0-9]{5,})["']""")
+_NEAR_COLUMNS, _NEAR_ROWS = 26, 9_999
+_MOST_LETTERS, _MOST_DIGITS = 3, 7  # of an address in Excel
 _SUM = r"\s*(?:其中)?(?:合\s*计|总\s*计|小\s*计|共\s*计|累\s*计)(?:\s*$|[（(:：\d])"
 _NOTE = (
     r"\s*[（(]?(?:注|备注|说明|填表|制表|审核|复核|单位负责人|填报|联系人|日期|数据来源|资料来源|"
@@ -185,7 +188,7 @@ def _refuse_far_cells(path: Path) -> None:
 
 
 def _refuse_span(file: IO[bytes], place: str) -> None:
-    rows = columns = unpacked = 0
+    rows, columns, unpacked = _NEAR_ROWS, _NEAR_COLUMNS, 0
     tail = b""
     while piece := file.read(1 << 22):
         unpacked += len(piece)
@@ -195,16 +198,21 @@ def _refuse_span(file: IO[bytes], place: str) -> None:
                 "that large"
             )
         text = tail + piece
-        tail = text[-32:]
-        for letters in set(_CELL_COLUMN.findall(text)):
-            columns = max(columns, column_index_from_string(letters.decode()))
-        numbers = _CELL_ROW.findall(text)
-        rows = max(rows, max(map(int, numbers), default=0))
+        tail = text[-64:]
+        for letters in set(_FAR_COLUMN.findall(text)):
+            far = len(letters) > _MOST_LETTERS
+            columns = max(columns, _MOST_CELLS if far else _column_number(letters))
+        for digits in set(_FAR_ROW.findall(text)):
+            rows = max(rows, _MOST_CELLS if len(digits) > _MOST_DIGITS else int(digits))
     if rows * columns > _MOST_CELLS:
         raise InputError(
-            f"{place} spans {rows:,} rows × {columns:,} columns; is there a stray cell far from "
-            "the table? Delete the rows and columns beyond it"
+            f"{place} spans up to {rows:,} rows × {columns:,} columns; is there a stray cell far "
+            "from the table? Delete the rows and columns beyond it"
         )
+
+
+def _column_number(letters: bytes) -> int:
+    return int(column_index_from_string(letters.decode().upper()))
 
 
 def _cells(sheet: Any, path: Path, meaning: Meaning, notes: tuple[tuple[str, str], ...]) -> _Cells:
