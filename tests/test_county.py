@@ -145,3 +145,54 @@ def test_an_output_that_cannot_be_written_is_said_so(folder, capsys):
     (folder / "out").write_text("a file stands where the folder should")
     assert main(["run", str(folder / "county.toml")]) == 1
     assert "cannot read or write" in capsys.readouterr().err
+
+
+def test_check_tells_what_each_file_is_and_what_is_wrong(county, tmp_path, capsys):
+    files = [county.facilities, county.units, county.demand, county.roads]
+    roles = [fc.checking.file_role(path) for path in files]
+    assert roles == ["facilities", "units", "demand", "roads"]
+    assert main(["check", *map(str, files)]) == 0
+    told = capsys.readouterr().out
+    assert "luanping_units.gpkg: 读取行数 213  采用行数 213" in told
+    assert "[错误]" not in told
+
+    broken = tmp_path / "ledger.csv"
+    broken.write_text(
+        "设施名称,设施类型,经度,纬度\n甲,加油站,117.3,x\n乙,药店,117.33311,40.94111\n"
+    )
+    (tmp_path / "torn.gpkg").write_bytes(b"torn")
+    names = [str(broken), str(tmp_path / "torn.gpkg"), str(tmp_path / "none.shp")]
+    out = tmp_path / "report.xlsx"
+    assert main(["check", *names, "--datum", "wgs84", "--lang", "en", "--out", str(out)]) == 1
+    told = capsys.readouterr().out
+    assert "[error] ledger.csv · 2 · facility kind · “加油站”" in told
+    assert "[error] ledger.csv · 2 · longitude · “117.3, x”" in told
+    assert "torn.gpkg" in told
+    assert "none.shp" in told
+    assert "rows read 2  rows accepted 1  rows set aside 1" in told
+    assert out.is_file()
+    # Demand points cannot be told without the units they belong to.
+    assert main(["check", str(county.demand)]) == 1
+    assert "请把村（社区）边界文件一并列入" in capsys.readouterr().out
+
+
+def test_check_reads_a_county_as_a_run_would(county, tmp_path, capsys):
+    (tmp_path / "county.toml").write_text(
+        f"""
+        name = "x"
+        plan = "circle-15"
+        strict = true
+        [files]
+        units = "{county.units}"
+        demand = "{county.demand}"
+        facilities = "{county.facilities}"
+        roads = "{county.roads}"
+        [columns.facilities]
+        name = "没有这列"
+        """,
+        encoding="utf-8",
+    )
+    assert main(["check", str(tmp_path / "county.toml")]) == 1
+    told = capsys.readouterr().out
+    assert "luanping_units.gpkg: 读取行数 213" in told
+    assert "columns= names a column that is not there" in told

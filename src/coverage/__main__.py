@@ -199,7 +199,7 @@ def _print_summary(console: Console, county: County, done: CountyRun) -> None:
     aside = sum(row["set_aside"] for row in done.intake.rows)
     errors, found = len(done.intake.errors), len(done.intake)
     words = {
-        "zh": f"数据核对：错误 {errors} 条，未采用 {aside} 行，共 {found} 条记录（见工作簿“设施台账核对”）",
+        "zh": f"数据核对：错误 {errors} 条，未采用 {aside} 行，共 {found} 条（见“设施台账核对”表）",
         "en": f"intake: {errors} errors, {aside} rows set aside, {found} findings (sheet Intake)",
     }
     console.print(escape(words[lang]))

@@ -166,6 +166,7 @@ def assess(
     home_unit = position[access.demand["unit_code"].to_numpy()].to_numpy()
     land_unit = position[access.area["unit_code"].to_numpy()].to_numpy()
     weights = _weights(access.demand, home_unit, len(units))
+    residents = units["residents"].to_numpy(dtype=float, na_value=np.nan)
 
     verdicts, points = [], []
     for kind in plan.kinds:
@@ -181,7 +182,9 @@ def assess(
             judged = _judge_points(standard, access.nearest, homes)
             judged_land = _judge_points(standard, access.area_nearest, land)
             points.append(_point_table(judged, access, homes, kind))
-            reach = _judge_units(standard, judged, home_unit[homes], weights, homes, members)
+            reach = _judge_units(
+                standard, judged, home_unit[homes], weights, homes, members, residents[members]
+            )
             reach = reach.join(_area(judged_land, access, land, land_unit, members))
             ledger = ledger_verdicts(
                 standard, units, marked, access, plan, members, weights, home_unit
@@ -332,11 +335,15 @@ def _judge_units(
     weights: Weights,
     homes: NDArray[np.int64],
     members: NDArray[np.int64],
+    residents: Floats,
 ) -> pd.DataFrame:
     weight = weights.weight[homes]
     parts = _sum_by_state(judged.state, owner, weight, members)
     people = _sum_by_state(judged.state, owner, weights.residents[homes], members)
     people[~weights.known[members]] = np.nan
+    # Where no point says where they live, a unit's people are unknown, not absent.
+    nowhere = ~np.isin(members, owner)
+    people[nowhere, STATES.index("unknown")] = residents[nowhere]
     total = parts.sum(axis=1)
     needed = standard.unit_share * total - ROUNDING
     state = np.where(parts[:, 0] >= needed, 0, np.where(parts[:, 0] + parts[:, 2] >= needed, 2, 1))

@@ -24,12 +24,12 @@ from .facilities import read_facilities
 from .files import write_beside
 from .intake import IntakeReport, finding, intake_report
 from .isochrones import isochrones
+from .layers import read_layer
 from .maps import coverage_map
 from .network import RoadNetwork
 from .projects import propose_projects
 from .roads import read_roads
 from .sample import sample_county
-from .layers import read_layer
 from .standards import Plan, load_plan
 from .tomlfile import check_keys, read_toml, require
 from .travel import travel_times

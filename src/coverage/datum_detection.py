@@ -58,10 +58,9 @@ _ROUNDS = 200  # of estimating shares, which settle long before
 
 _FEWEST = 5.0  # places
 # Scores are natural logarithms. A datum is told if it makes the points a thousand times as likely
-# as any other, and far likelier than the best of the placebos does.
+# as any other, and twenty times as likely as the best of the placebos does.
 _CLEAR = 7.0
 _ABOVE_CHANCE = 3.0
-_TIMES_CHANCE = 2.0
 # Roads tell nothing where the typical distance is more than this part of what it is anywhere, or
 # where another candidate puts almost as many points at roads.
 _HALF = 0.5
@@ -186,8 +185,8 @@ def detect_datum(
     an independent observation, against how often the offsets lie there. Points within one cell of
     50 m count once together, and where an average place is nearer than 60 m to a road, or where the
     typical distance is not halved by the best candidate, roads count nothing. A datum is told only
-    if its likelihood is a thousand times that of any other, and its logarithm more than twice that
-    of the best offset.
+    if its likelihood is a thousand times that of any other, and twenty times that of the best
+    offset. Points that stand alike in a strictly regular net of streets can still deceive it.
 
     Examples
     --------
@@ -496,7 +495,7 @@ class _Nearness:
 
 def _unit_ratio(seen: _Seen, count: int) -> Floats:
     """Give how many times likelier lying in the unit, or not, is in the right datum."""
-    own = ~np.isnan(seen.in_own).all(axis=1)
+    own: Flags = np.asarray(~np.isnan(seen.in_own).all(axis=1))
     inside = np.where(own[:, None], seen.in_own, seen.in_units)
     right = np.where(own, _IN_OWN_UNIT, _IN_ANY_UNIT)[:, None]
     placebo = inside[:, count:]
@@ -588,7 +587,7 @@ def _told(
             findings,
             evidence("datum.mixed", None, datum=", ".join(held), count=f"{len(there) - unsure:,}"),
         )
-    if fit.score[best] < max(_TIMES_CHANCE * chance_score + _ABOVE_CHANCE, _CLEAR):
+    if fit.score[best] < max(chance_score + _ABOVE_CHANCE, _CLEAR):
         return evidence("datum.no_fit", None, datum=names[best])
     perhaps = _mixed_with(best, fit, _MIXED_PERHAPS)
     if perhaps:

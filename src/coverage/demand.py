@@ -454,10 +454,12 @@ def _note_scale(cells: PopulatedCells, units: gpd.GeoDataFrame, log: IntakeLog) 
 def _grid(
     units: gpd.GeoDataFrame, crs: Any, spacing_m: float
 ) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """Give points of a regular grid and the unit each lies in; every unit has at least one."""
+    """Give points of a regular grid and the unit each lies in: one at least for every shape."""
     shapes = np.asarray(units.geometry.to_crs(crs).array)
-    points, owner = [], []
-    for position, shape in enumerate(shapes):
+    points: list[NDArray[np.object_]] = []
+    owner = []
+    for position in np.flatnonzero(~shapely.is_missing(shapes)).tolist():
+        shape = shapes[position]
         low_x, low_y, high_x, high_y = np.array(shape.bounds) // spacing_m
         x, y = np.meshgrid(
             (np.arange(low_x, high_x + 1) + 0.5) * spacing_m,

@@ -198,7 +198,8 @@ taken, or buffer_m in metres (0 for the area alone)
         )
     else:
         shape = _shape_of(area)
-    code, words = "download.reach_asked", {}
+    code = "download.reach_asked"
+    words: dict[str, Any] = {}
     if buffer_m is not None:
         reach_m = buffer_m
     else:
@@ -265,9 +266,9 @@ def farthest_reach(plan: Plan) -> float:
     return _reach(plan)[0]
 
 
-def _reach(plan: Plan | None) -> tuple[float, str, dict[str, str]]:
+def _reach(plan: Plan | None) -> tuple[float, str, dict[str, Any]]:
     """Give the farthest reach, and how it comes about: the rule that says it, and its words."""
-    reaches: list[tuple[float, str, dict[str, str]]] = []
+    reaches: list[tuple[float, str, dict[str, Any]]] = []
     for standard in plan.standards if plan is not None else ():
         for alternative in standard.alternatives:
             mode = plan.modes[alternative.mode] if plan is not None else None

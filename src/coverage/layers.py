@@ -9,13 +9,17 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import shutil
 import struct
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import geopandas as gpd
@@ -34,7 +38,19 @@ __all__ = ["check_crs", "read_layer", "text_encoding"]
 
 _PARQUET = frozenset([".parquet", ".geoparquet"])
 _SAMPLED_RECORDS = 5000  # of a shapefile, to tell the encoding of its texts by
+_SAMPLED_BYTES = 50_000_000
+_IN_ARCHIVES = (".shp", ".gpkg", ".geojson", ".json", ".kml")
+_MOST_UNPACKED = 4_000_000_000  # of one part; shapefiles cannot be larger
 _RAW = "ISO-8859-1"  # keeps every byte, so that the right encoding can be applied afterwards
+_UNREADABLE = (
+    pyogrio.errors.DataSourceError,
+    pyogrio.errors.DataLayerError,
+    pyogrio.errors.FeatureError,
+    pyogrio.errors.GeometryError,
+    shapely.errors.GEOSException,
+    ValueError,  # UnicodeDecodeError among them
+    OverflowError,
+)
 _GEOGRAPHIC_LIMITS = (180.0, 90.0)
 
 
@@ -151,7 +167,44 @@ def _read_file(
         raise MissingInputError(f"{path}: there is no such file{hint}")
     if path.suffix.lower() in _PARQUET:
         return _read_parquet(path, choose)
-    return _read_with_gdal(path, layer, choose)
+    if path.suffix.lower() == ".zip" and not path.name.lower().endswith(".gdb.zip"):
+        with _unpacked(path, layer) as (inside, inner):
+            return _read_with_gdal(inside, inner, choose, place=path)
+    return _read_with_gdal(path, layer, choose, place=path)
+
+
+@contextmanager
+def _unpacked(path: Path, layer: str | None) -> Iterator[tuple[Path, str | None]]:
+    """Unpack the layer of an archive, in whatever folder of it and under whatever name it is.
+
+    Names in archives made on Chinese Windows are in GBK, which not every reader understands; so
+    the parts are unpacked under names of our own.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
+            found = [m for m in members if PurePosixPath(m).suffix.lower() in _IN_ARCHIVES]
+            if layer is not None and len(found) > 1:
+                found = [m for m in found if PurePosixPath(m).stem == layer] or found
+            if len(found) != 1:
+                names = ", ".join(sorted(found)) or "none"
+                raise InputError(
+                    f"{path}: an archive holds one layer ({', '.join(_IN_ARCHIVES)}); found "
+                    f"{names}: say which with layer=…, or pack it alone"
+                )
+            main = PurePosixPath(found[0])
+            for name, member in members.items():
+                part = PurePosixPath(name)
+                if (part.parent, part.stem) == (main.parent, main.stem):
+                    if member.file_size > _MOST_UNPACKED:
+                        raise InputError(f"{path}: {name} unpacks to more than 4 GB")
+                    target = Path(folder, f"layer{part.suffix.lower()}")
+                    with archive.open(member) as packed, target.open("wb") as plain:
+                        shutil.copyfileobj(packed, plain)
+            inside = Path(folder, f"layer{main.suffix.lower()}")
+            yield inside, None if main.suffix.lower() == ".shp" else layer
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as fault:
+        raise InputError(f"{path}: not a whole ZIP archive ({fault}); pack it again") from None
 
 
 def _read_parquet(
@@ -181,21 +234,22 @@ def _read_with_gdal(
     path: Path,
     layer: str | None,
     choose: Callable[[Sequence[str]], Sequence[str] | None] | None,
+    *,
+    place: Path,
 ) -> gpd.GeoDataFrame:
-    if path.suffix.lower() == ".zip" and not zipfile.is_zipfile(path):
-        raise InputError(f"{path}: not a whole ZIP archive; pack it again")
+    """Read a layer GDAL knows; messages name `place`."""
     try:
         found = pyogrio.list_layers(path)
     except (pyogrio.errors.DataSourceError, UnicodeDecodeError) as fault:
-        raise InputError(f"{path}: cannot be read as a vector file ({fault})") from None
+        raise InputError(f"{place}: cannot be read as a vector file ({fault})") from None
     layers = [str(name) for name, _ in found]
     spatial = [str(name) for name, kind in found if kind is not None]
     if layer is not None and layer not in layers:
-        raise MissingInputError(f"{path}: no layer {layer!r}; it has {', '.join(layers)}")
+        raise MissingInputError(f"{place}: no layer {layer!r}; it has {', '.join(layers)}")
     if layer is None and len(spatial) > 1:
-        raise InputError(f"{path}: holds the layers {', '.join(spatial)}; say which with layer=…")
+        raise InputError(f"{place}: holds the layers {', '.join(spatial)}; say which with layer=…")
     if not spatial:
-        raise InputError(f"{path}: holds no layer with geometries")
+        raise InputError(f"{place}: holds no layer with geometries")
     layer = layer or spatial[0]
     texts = _shapefile_texts(path, layer)
     encoding = None if texts is None else _RAW
@@ -215,17 +269,11 @@ def _read_with_gdal(
             # A third of the time, where pyarrow is installed.
             use_arrow=choose is not None and encoding is None and find_spec("pyarrow") is not None,
         )
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as fault:
-        raise InputError(f"{path}: layer {layer!r} cannot be read ({fault})") from None
-    except (pyogrio.errors.FeatureError, pyogrio.errors.GeometryError) as fault:
-        raise InputError(f"{path}: layer {layer!r} holds a broken feature ({fault})") from None
-    except shapely.errors.GEOSException as fault:
-        raise InputError(f"{path}: layer {layer!r} holds a broken geometry ({fault})") from None
-    except (UnicodeDecodeError, ValueError, OverflowError) as fault:
-        raise InputError(f"{path}: layer {layer!r} holds values that cannot be read ({fault})") from None  # fmt: skip
+    except _UNREADABLE as fault:
+        raise InputError(f"{place}: layer {layer!r} cannot be read ({fault})") from None
     if not isinstance(frame, gpd.GeoDataFrame):
-        raise InputError(f"{path}: layer {layer!r} has no geometries")
-    return frame if texts is None else _with_texts(frame, texts, path.name)
+        raise InputError(f"{place}: layer {layer!r} has no geometries")
+    return frame if texts is None else _with_texts(frame, texts, place.name)
 
 
 @dataclass(frozen=True)
@@ -280,22 +328,6 @@ def _shapefile_texts(path: Path, layer: str) -> _Texts | None:
 
 def _shapefile_parts(path: Path, layer: str) -> tuple[bytes, str] | None:
     """Give the start of a shapefile's table and the text of its .cpg."""
-    most = 50_000_000
-    if path.suffix.lower() == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            names = {name.lower(): name for name in archive.namelist()}
-            stems = [n[:-4] for n in names if n.endswith(".dbf") and n[:-4] + ".shp" in names]
-            own = [stem for stem in stems if stem.rsplit("/", 1)[-1] == layer.lower()] or stems[:1]
-            if not own:
-                return None
-            try:
-                with archive.open(names[f"{own[0]}.dbf"]) as file:
-                    table = file.read(most)
-                cpg = names.get(f"{own[0]}.cpg")
-                declared = archive.read(cpg)[:40].decode("ascii", "ignore") if cpg else ""
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as fault:
-                raise InputError(f"{path}: cannot be unpacked ({fault})") from None
-        return table, declared.strip()
     folder, stem = (path, layer) if path.is_dir() else (path.parent, path.stem)
     if not path.is_dir() and path.suffix.lower() not in {".shp", ".dbf"}:
         return None
@@ -303,7 +335,7 @@ def _shapefile_parts(path: Path, layer: str) -> tuple[bytes, str] | None:
     if ".dbf" not in found or ".shp" not in found:
         return None
     with found[".dbf"].open("rb") as file:
-        table = file.read(most)
+        table = file.read(_SAMPLED_BYTES)
     cpg_path = found.get(".cpg")
     return table, cpg_path.read_bytes()[:40].decode("ascii", "ignore").strip() if cpg_path else ""
 

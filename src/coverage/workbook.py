@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from openpyxl.worksheet.worksheet import Worksheet
 from .assessment import CoverageReport
 from .errors import Finding
 from .files import write_beside
-from .projects import project_summary
 from .intake import IntakeReport, finding, intake_report
+from .projects import project_summary
 from .terms import label, labels
 
 __all__ = ["write_workbook"]
