@@ -521,7 +521,8 @@ def test_faults_in_the_log():
     ]
     invalid, overlap = log.findings[:2]
     assert invalid.cure_zh == (
-        f"边界自相交，位置({EAST + 50}.0, {NORTH + 50}.0)，边界未采用：请在源文件中修正，或用repair=True修整"
+        f"边界自相交，位置({EAST + 50}.0, {NORTH + 50}.0)，边界未采用："
+        "请在源文件中修正，或用repair=True修整"
     )
     assert invalid.severity == "error"
     assert invalid.effect == "unknown"

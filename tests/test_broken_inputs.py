@@ -110,7 +110,11 @@ def old_workbook(path, case, rows):
     book = xlwt.Workbook()
     sheet = book.add_sheet("卫生室")
     merged = {(top - 1, column): bottom - 1 for top, bottom, column in case["merged"]}
-    under = {(row, column) for (top, column), bottom in merged.items() for row in range(top + 1, bottom + 1)}  # fmt: skip
+    under = {
+        (row, column)
+        for (top, column), bottom in merged.items()
+        for row in range(top + 1, bottom + 1)
+    }
     for number, row in enumerate(rows):
         for column, value in enumerate(row):
             if (number, column) in merged:

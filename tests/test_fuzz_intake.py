@@ -1,13 +1,14 @@
 """Damaged files: a table or a `CoverageError`, never another exception, a hang or a silent loss.
 
-Files are mutated from good ones by a seeded generator: bytes changed, cut, repeated, and tokens put
-in that break parsers. A workbook is mutated inside its parts, so that the damage reaches the reader.
+Files are mutated from good ones by a seeded generator: bytes changed, cut, repeated, and tokens
+put in that break parsers. A workbook is mutated inside its parts, so that the reader meets it.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import io
+import math
 import random
 import warnings
 import zipfile
@@ -24,10 +25,11 @@ from facility_coverage.coordinates import parse_angle, split_pair
 
 SECONDS = 20  # a file that takes longer hangs
 TOKENS = [
-    b'"', b"'", b",", b"\t", b"\r\n", b"\n\n", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"1e999", b"-1",
-    b"NaN", b"Infinity", b"130824100201", b"99999999999999999999", b"117.33311", b"40.94111", b"=1+1",
-    b"null", b"[]", b"{}", b"[[[", b"]]]", b"<", b">", b"&amp;", b"&#0;", b'r="XFD1048576"', b't="d"',
-    "合计".encode(), "经度".encode(), "约200平".encode(), "设施名称,经度,纬度\n".encode(), b"Polygon", b"Point",
+    b'"', b"'", b",", b"\t", b"\r\n", b"\n\n", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"1e999",
+    b"-1", b"NaN", b"Infinity", b"130824100201", b"99999999999999999999", b"117.33311", b"40.94111",
+    b"=1+1", b"null", b"[]", b"{}", b"[[[", b"]]]", b"<", b">", b"&amp;", b"&#0;", b't="d"',
+    b'r="XFD1048576"', b"Polygon", b"Point",
+    *(each.encode() for each in ("合计", "经度", "约200平", "设施名称,经度,纬度\n")),
 ]  # fmt: skip
 ROWS = [
     [
@@ -121,11 +123,10 @@ def check(form, number, folder, seed):
     """Read one damaged file; a table must account for every row of it."""
     _, mutate, read = FORMS[form]
     path = folder / f"a.{form}"
-    path.write_bytes(mutate(seed, random.Random(f"{form} {number}")))
+    path.write_bytes(mutate(seed, random.Random(f"{form} {number}")))  # noqa: S311
     try:
         table = read(path)
-    except fc.CoverageError as fault:
-        assert str(fault)
+    except fc.CoverageError:
         return "refused"
     report = fc.intake_report(table)
     (counts,) = report.rows
@@ -171,7 +172,7 @@ def test_ten_thousand_damaged_files(form, tmp_path):
     assert len(run(form, range(1_000, 1_000 + 3_400), tmp_path)) == 3_400
 
 
-@given(st.floats(-180, 180, allow_nan=False), st.sampled_from(["dms", "dm", "dotted", "letters", "wide"]))  # fmt: skip
+@given(st.floats(-180, 180), st.sampled_from(["dms", "dm", "dotted", "letters", "wide"]))
 @settings(max_examples=300, deadline=None)
 def test_angles_read_back(angle, writing):
     seconds = round(abs(angle) * 3600, 2)
@@ -200,7 +201,7 @@ def test_angles_read_back(angle, writing):
 @settings(max_examples=500, deadline=None)
 def test_any_text_is_an_angle_or_not(text):
     value, axis, problem = parse_angle(text)
-    assert (value != value) == (problem != "")
+    assert math.isnan(value) == (problem != "")
     assert axis in {"", "lon", "lat"}
     pair = split_pair(text)
     assert pair is None or len(pair) == 2

@@ -198,11 +198,11 @@ def _print_summary(console: Console, county: County, done: CountyRun) -> None:
         console.print(escape(words))
     aside = sum(row["set_aside"] for row in done.intake.rows)
     errors, found = len(done.intake.errors), len(done.intake)
-    words = {
+    told = {
         "zh": f"数据核对：错误 {errors} 条，未采用 {aside} 行，共 {found} 条（见“设施台账核对”表）",
         "en": f"intake: {errors} errors, {aside} rows set aside, {found} findings (sheet Intake)",
     }
-    console.print(escape(words[lang]))
+    console.print(escape(told[lang]))
     for path in done.outputs.values():
         console.print(f"→ {escape(str(path))}", soft_wrap=True)
 

@@ -287,7 +287,9 @@ class IntakeLog:
             )
         if rest.size:
             ranges = f"+{rest.size:,}: {row_ranges(self.rows[rest], most=8)}"  # as _REST has it
-            plain = {name: "…" if name in told else word for name, word in words.items()}
+            plain: dict[str, Any] = {
+                name: "…" if name in told else word for name, word in words.items()
+            }
             self.findings.append(finding(code, file=self.file, field=field, value=ranges, **plain))
         return positions
 
@@ -538,7 +540,8 @@ class IntakeReport:
 
     def _repr_html_(self) -> str:
         counts = "；".join(
-            f"{escape(str(row['file']))}：{row['read']:,} 行 rows，{row['accepted']:,} 采用 accepted"
+            f"{escape(str(row['file']))}：{row['read']:,} 行 rows，"
+            f"{row['accepted']:,} 采用 accepted"
             + (f"，{row['set_aside']:,} 未采用 set aside" if row["set_aside"] else "")
             for row in self.rows
         )

@@ -286,7 +286,7 @@ def _text(path: Path, meaning: Meaning, verbatim: Collection[str]) -> _Cells:
     raise InputError(f"{path}: not a table of comma- or tab-separated values")
 
 
-def _first_rows(start: str, separator: str, quoting: int) -> tuple[pd.DataFrame, list[int]]:
+def _first_rows(start: str, separator: str, quoting: Any) -> tuple[pd.DataFrame, list[int]]:
     """Give the first rows, and how many characters there are up to the end of each."""
     rows: list[list[str | None]] = []
     ends: list[int] = []
