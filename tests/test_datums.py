@@ -628,6 +628,19 @@ def test_small_differences_do_not_count():
     assert small_difference(20, 45) == (True, True)
 
 
+def test_a_single_candidate_has_to_fit_too(sample):
+    placed, roads, _ = sample
+    points = in_datum(subset(placed, 100, 0).geometry, "gcj02")
+    assert detect_datum(points, roads, candidates=["gcj02"]).datum == "gcj02"
+    told = detect_datum(points, roads, candidates=["wgs84"])
+    assert told.datum is None
+    assert "by chance" in told.advice
+    # 35 m from a street, where 59 m is typical, means nothing, however many points there are.
+    xy = np.random.default_rng(0).uniform(2000, 6000, (120, 2)) // 400 * 400 + 35
+    houses = at(*(xy + CORNER), crs=32650).to_crs(4326)
+    assert detect_datum(houses, streets(400), candidates=["wgs84"]).datum is None
+
+
 def test_datums_that_hardly_differ_are_not_told_apart(sample):
     placed, roads, _ = sample
     points = in_datum(subset(placed, 200, 0).geometry, "wgs84")

@@ -21,22 +21,9 @@ from .intake import IntakeLog
 
 __all__ = ["is_blank", "read_flags", "read_numbers", "read_text", "read_words"]
 
-_BLANK_WORDS = (
-    "无",
-    "暂无",
-    "不详",
-    "未知",
-    "未填",
-    "空",
-    "n/a",
-    "na",
-    "#n/a",
-    "nan",
-    "null",
-    "none",
-    "<na>",
-)
-_BLANK = frozenset([*_BLANK_WORDS, "", "-", "—", "——", "–", "/", "\\", "?"])
+_BLANK_WORDS = ("无", "暂无", "不详", "未知", "未填", "空")
+_BLANK_MARKS = ("n/a", "na", "#n/a", "nan", "null", "none", "<na>")
+_BLANK = frozenset([*_BLANK_WORDS, *_BLANK_MARKS, "", "-", "—", "——", "–", "/", "\\", "?"])
 _LONGEST_BLANK = 12
 _INVISIBLE = "[\u200b-\u200f\ufeff\x00-\x1f]"
 _MU_M2 = 2000.0 / 3.0  # 1 亩 = 1/15 hectare (国务院 1959, 统一计量制度)
