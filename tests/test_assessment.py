@@ -355,3 +355,21 @@ def test_a_facility_far_from_any_road_is_said_so(units, facilities, roads, plan,
     path = fc.write_workbook(report, fc.propose_projects(report, roads), tmp_path / "a.xlsx")
     told = list(load_workbook(path)["设施台账核对"].iter_rows(values_only=True))
     assert any("设施500米内没有道路" in str(row) for row in told)
+
+
+def test_a_unit_without_a_boundary_counts_and_cannot_be_told(units, facilities, roads, plan):
+    lost = units["unit_code"].iloc[20]
+    shapes = units.geometry.where(units["unit_code"] != lost, None)
+    bare = units.set_geometry(shapes)
+    access = fc.travel_times(bare, facilities, roads, plan)
+    report = fc.assess(bare, facilities, access, plan)
+    own = report.verdicts[report.verdicts["unit_code"] == lost]
+    asked = own[own["reachable_state"] != "not_applicable"]
+    assert set(asked["reachable_state"]) == {"unknown"}
+    assert set(asked["reachable_reason"]) == {"no_data"}
+    assert (asked["people_unknown"] == units["residents"].iloc[20]).all()
+    rate = report.rates.query(
+        "kind == 'clinic' and setting == 'rural' and basis == 'reachable' and measure == 'people'"
+    )
+    rural = units.loc[units["setting"] == "rural", "residents"].sum()
+    assert rate["total"].item() == pytest.approx(rural)

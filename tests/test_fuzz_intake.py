@@ -162,8 +162,8 @@ def run(form, numbers, folder):
 def test_damaged_files(form, tmp_path):
     outcomes = run(form, range(120), tmp_path)
     # The damage must be such that readers get past the first bytes, and not all is harmless.
-    assert outcomes.count("read") > 10
-    assert outcomes.count("refused") > 10
+    assert outcomes.count("read") > 5
+    assert outcomes.count("refused") > 5
 
 
 @pytest.mark.slow
