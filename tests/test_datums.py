@@ -635,10 +635,17 @@ def test_a_single_candidate_has_to_fit_too(sample):
     told = detect_datum(points, roads, candidates=["wgs84"])
     assert told.datum is None
     assert "by chance" in told.advice
-    # 35 m from a street, where 59 m is typical, means nothing, however many points there are.
-    xy = np.random.default_rng(0).uniform(2000, 6000, (120, 2)) // 400 * 400 + 35
-    houses = at(*(xy + CORNER), crs=32650).to_crs(4326)
-    assert detect_datum(houses, streets(400), candidates=["wgs84"]).datum is None
+
+
+def test_roads_that_tell_nothing_do_not_count(sample, monkeypatch):
+    placed, roads, units = sample
+    part = subset(placed, 300, 0)
+    points = in_datum(part.geometry, "gcj02")
+    monkeypatch.setattr("facility_coverage.datum_detection._roads_tell", lambda *_: False)
+    assert detect_datum(points, roads).datum is None
+    told = detect_datum(points, roads, units=units, unit_codes=part["unit_code"])
+    assert told.datum == "gcj02"
+    assert told.table["median_road_m"].notna().all()  # shown, though not counted
 
 
 def test_datums_that_hardly_differ_are_not_told_apart(sample):
