@@ -293,7 +293,7 @@ def test_levels_meet_only_at_ends_they_share(drawn):
 
 
 @given(st.lists(LINE, min_size=2, max_size=6), st.randoms())
-# An end equally far from two lines joins the first of them: random draws meet such ties now and then.
+# An end equally far from two lines joins the first of them; random draws meet such ties.
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_the_order_of_rows_changes_nothing(paths, random):
     order = list(range(len(paths)))

@@ -9,7 +9,6 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from .errors import Finding, InputError
@@ -302,76 +301,3 @@ def _log_headers(
     for header, word in twice:
         first = next(str(c) for c in frame.columns if mapping.get(c, c) == word)
         log.whole("header.twice", sheet=sheet, field=word, value=header, other=first)
-
-
-def numbers(
-    values: pd.Series, *, field: str, places: Sequence[dict[str, Any]], faults: list[Finding]
-) -> pd.Series:
-    """Read a column as numbers ≥ 0; blanks are missing, anything else is a fault.
-
-    Parameters
-    ----------
-    values : Series
-        The column as read.
-    field : str
-        Its canonical name.
-    places : sequence of dict
-        By row, the `file`, `sheet` and `row` a fault is reported at.
-    faults : list of Finding
-        Faults are added here.
-    """
-    blank = values.isna() | values.astype(str).str.strip().isin(["", "—", "-", "/", "无"])
-    numeric = pd.to_numeric(values.where(~blank), errors="coerce").astype(float)
-    faults += found_at(
-        numeric.isna() & ~blank,
-        places,
-        rule="must be a number",
-        cure="write digits only, or leave it blank where it is not known",
-        field=field,
-        values=values.to_numpy(dtype=object),
-    )
-    faults += found_at(
-        numeric < 0,
-        places,
-        rule="cannot be negative",
-        cure="correct it, or leave it blank where it is not known",
-        field=field,
-        values=values.to_numpy(dtype=object),
-    )
-    return numeric
-
-
-def found_at(
-    wrong: Any,
-    places: Sequence[dict[str, Any]],
-    *,
-    rule: str,
-    cure: str,
-    field: str = "",
-    values: Any = None,
-    severity: str = "error",
-) -> list[Finding]:
-    """Give one finding for every row where `wrong` holds.
-
-    Parameters
-    ----------
-    wrong : array-like of bool
-        By row.
-    places : sequence of dict
-        By row, its `file`, `sheet` and `row`.
-    rule, cure, field, severity : str
-        As for `facility_coverage.errors.Finding`.
-    values : sequence, optional
-        By row, the value to show.
-    """
-    return [
-        Finding(
-            severity,
-            rule,
-            cure,
-            field=field,
-            value="" if values is None else str(values[position]),
-            **places[position],
-        )
-        for position in np.flatnonzero(np.asarray(wrong, dtype=bool)).tolist()
-    ]
