@@ -629,12 +629,17 @@ def test_small_differences_do_not_count():
 
 
 def test_a_single_candidate_has_to_fit_too(sample):
-    placed, roads, _ = sample
+    placed, roads, units = sample
     points = in_datum(subset(placed, 100, 0).geometry, "gcj02")
     assert detect_datum(points, roads, candidates=["gcj02"]).datum == "gcj02"
     told = detect_datum(points, roads, candidates=["wgs84"])
     assert told.datum is None
     assert "by chance" in told.advice
+    # Most points stay in their units though they are 570 m off; other offsets do as well.
+    options = {"units": units, "unit_codes": placed["unit_code"], "candidates": ["wgs84"]}
+    told = detect_datum(in_datum(placed.geometry, "gcj02"), **options)
+    assert told.table["share_in_own_unit"][0] > 0.8
+    assert told.datum is None
 
 
 def test_roads_that_tell_nothing_do_not_count(sample, monkeypatch):
