@@ -80,12 +80,15 @@ def prices(roads, mode):
 def join(points, roads, mode, limit_m=500.0):
     """Give each point's place by brute force: the main network where it is within the limit.
 
-    Equally near edges are told apart by their shape, then the minutes along them.
+    Equally near edges are told apart by their shape, the minutes along them, and the ids of their
+    ends.
     """
     there, back, _ = prices(roads, mode)
     lines = np.asarray(roads.edges.geometry.array)
     usable = np.isfinite(there)
     edges = roads.edges[usable]
+    names = roads.nodes["node_id"].astype(str).to_numpy()
+    ids = list(zip(names[roads.edges["u"]], names[roads.edges["v"]], strict=True))
     links = nx.Graph(zip(edges["u"], edges["v"], strict=True))
     piece_of = {node: min(piece) for piece in nx.connected_components(links) for node in piece}
     metres = {}
@@ -102,7 +105,7 @@ def join(points, roads, mode, limit_m=500.0):
             if near.min() <= limit_m:
                 best = min(
                     np.flatnonzero(near == near.min()),
-                    key=lambda edge: (lines[edge].wkb, there[edge], back[edge], edge),
+                    key=lambda edge: (lines[edge].wkb, there[edge], back[edge], ids[edge], edge),
                 )
                 line = lines[best]
                 fraction = line.project(point) / line.length if line.length > 0 else 0.0
