@@ -160,9 +160,9 @@ def run(form, numbers, folder):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_damaged_files(form, tmp_path):
-    outcomes = run(form, range(120), tmp_path)
+    outcomes = run(form, range(60), tmp_path)
     # The damage must be such that readers get past the first bytes, and not all is harmless.
-    assert outcomes.count("read") > 5
+    assert outcomes.count("read") >= 3
     assert outcomes.count("refused") > 5
 
 

@@ -551,7 +551,9 @@ def _join_loose_ends(
         )
     table = pd.concat(options, ignore_index=True)
     table = table[~_is_stub(table, drawing, key, tolerance_m, scale)]
-    table = table.sort_values(["end", "to_line", "gap_m", "x", "y", "other"])
+    # Where a crossing was put on a line depends in its last digits on the order of the lines.
+    table["micrometres"] = (table["gap_m"] * 1e6).round()
+    table = table.sort_values(["end", "to_line", "micrometres", "x", "y", "other"])
     ranked, table = table, table.drop_duplicates("end")
     if len(table) == 0:
         return nothing
