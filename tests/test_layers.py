@@ -10,7 +10,7 @@ import facility_coverage
 SOURCE = Path(facility_coverage.__file__).parent
 LAYERS = [
     {"errors"},
-    {"terms", "tomlfile", "files", "modes", "datums", "linework", "noding", "postgis"},
+    {"terms", "tomlfile", "files", "modes", "datums", "linework", "noding", "postgis", "rasters"},
     {"intake"},
     {"boundaries", "identity", "layers", "quantities"},
     {"coordinates", "schema", "sheets", "standards", "graphs"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,9 +18,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, laplacian
 from scipy.sparse.linalg import spsolve
 
-from .errors import Finding, InputError, MissingDependencyError, MissingInputError, NoCrsError
+from .errors import Finding, InputError, NoCrsError
 from .intake import catalogue, finding
 from .network import RoadNetwork
+from .rasters import open_raster
 
 __all__ = ["add_elevation", "close_roads"]
 
@@ -605,7 +605,7 @@ def add_elevation(
 
     lines = np.asarray(roads.edges.geometry.array)
     structure = _is_structure(roads.edges)
-    with _open_raster(Path(source), band) as raster:
+    with _open_elevation(Path(source), band) as raster:
         cell_m = _cell_size(raster, roads)
         step_m = step_m or max(cell_m, _LEAST_STEP_M)
         steps = np.maximum(np.ceil(shapely.length(lines) / step_m), 1).astype(np.int64)
@@ -717,30 +717,8 @@ def _implausible(code: str, count: int, file: str) -> list[Finding]:
 
 
 @contextmanager
-def _open_raster(path: Path, band: int) -> Iterator[Any]:
-    try:
-        import rasterio  # noqa: PLC0415 - an optional dependency
-    except ImportError as fault:
-        raise MissingDependencyError(
-            "reading elevation rasters needs rasterio: pip install 'facility-coverage[elevation]'"
-        ) from fault
-    with warnings.catch_warnings():
-        # Said below, as an error.
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        try:
-            raster = rasterio.open(path)
-        except rasterio.errors.RasterioIOError as fault:
-            if not path.exists():
-                raise MissingInputError(f"{path}: there is no such file") from None
-            raise InputError(f"{path}: not a raster that GDAL can read ({fault})") from None
-    with raster:
-        if raster.crs is None:
-            raise NoCrsError(
-                f"{path}: the raster has no CRS; write it into the file, e.g. with "
-                "gdal_edit.py -a_srs EPSG:4490"
-            )
-        if band not in raster.indexes:
-            raise InputError(f"{path}: there is no band {band}; it has {raster.count}")
+def _open_elevation(path: Path, band: int) -> Iterator[Any]:
+    with open_raster(path, band=band, holds="elevation") as (raster, _):
         unit = (raster.units[band - 1] or "m").strip().lower()
         if unit not in _METRES_PER_UNIT:
             raise InputError(f"{path}: elevations are in {unit!r}; give a raster in metres")

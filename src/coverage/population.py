@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import pyproj
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError, MissingDependencyError, MissingInputError, NoCrsError
+from .errors import InputError
+from .rasters import open_raster
 
 __all__ = [
     "GROUPS",
@@ -307,7 +306,7 @@ def read_cells(
     (array([5., 7.]), array([ 50., 150.]), array([150.,  50.]), 1)
     """
     path = Path(path)
-    with _open_raster(path, band) as (raster, chosen):
+    with open_raster(path, band=band, holds="population") as (raster, chosen):
         there, back = _transformers(raster, units)
         box = _cells_around(raster, units, there)
         parts, rejected = [], np.zeros(3, dtype=np.int64)
@@ -326,44 +325,6 @@ def read_cells(
     return PopulatedCells(
         x[order], y[order], owner[order], people[order], nodata, negative, invalid
     )
-
-
-@contextmanager
-def _open_raster(path: Path, band: int | None) -> Iterator[tuple[Any, int]]:
-    """Open a raster and settle which band is read."""
-    try:
-        import rasterio  # noqa: PLC0415 - an optional dependency
-    except ImportError as fault:
-        raise MissingDependencyError(
-            "reading population rasters needs rasterio: pip install 'facility-coverage[elevation]'"
-        ) from fault
-    if not path.exists():
-        raise MissingInputError(f"{path}: there is no such file")
-    with warnings.catch_warnings():
-        # Said below, as an error.
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        try:
-            raster = rasterio.open(path)
-        except rasterio.errors.RasterioIOError as fault:
-            raise InputError(f"{path}: not a raster that GDAL can read ({fault})") from None
-    with raster:
-        if raster.crs is None:
-            raise NoCrsError(
-                f"{path}: the raster has no CRS; write it into the file, e.g. with "
-                "gdal_edit.py -a_srs EPSG:4490"
-            )
-        if band is None and raster.count > 1:
-            raise InputError(
-                f"{path}: holds {raster.count} bands; say which holds people per cell, "
-                "e.g. layer='1'"
-            )
-        chosen = 1 if band is None else band
-        if chosen not in raster.indexes:
-            raise InputError(f"{path}: there is no band {chosen}; it has {raster.count}")
-        try:
-            yield raster, chosen
-        except rasterio.errors.RasterioIOError as fault:
-            raise InputError(f"{path}: the raster is damaged ({fault})") from None
 
 
 def _transformers(
