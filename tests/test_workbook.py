@@ -63,6 +63,8 @@ def test_projects_and_gaps_are_complete(book, report, projects):
     intake = rows(book["设施台账核对"])
     assert {row["级别"] for row in intake} <= {"提醒", "说明"}
     assert {row["影响"] for row in intake} <= {"原样采用", "换算后采用", "—"}
+    assert "geometry" not in {row["字段"] for row in intake}
+    assert [row["级别"] for row in intake] == sorted(row["级别"] for row in intake)  # 提醒 first
     assert len(intake) == len(
         fc.intake_report(report.units, report.demand, report.facilities, report.roads)
     )

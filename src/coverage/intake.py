@@ -25,11 +25,13 @@ from .terms import label
 
 __all__ = [
     "PRIVATE",
+    "SEVERITIES",
     "IntakeLog",
     "IntakeReport",
     "finding",
     "intake_report",
     "row_ranges",
+    "shown",
     "with_findings",
 ]
 
@@ -39,7 +41,7 @@ _WIDEST = 60  # characters of a column
 _VALUE_LENGTH, _TEXT_LENGTH = 80, 600
 _REST = r"^\+([0-9,]+): [0-9]"
 _CODES = frozenset(["unit_code", "township_code", "facility_id"])
-_SEVERITIES = ("error", "warning", "note")
+SEVERITIES = ("error", "warning", "note")
 _COLUMNS = [
     "severity",
     "file",
@@ -469,7 +471,7 @@ class IntakeReport:
             )
         columns = ["severity", "file", "field", "count", "where", "value", "effect", "rule", "cure"]
         rules = pd.DataFrame(lines, columns=columns)
-        order = rules["severity"].map(_SEVERITIES.index).sort_values(kind="stable").index
+        order = rules["severity"].map(SEVERITIES.index).sort_values(kind="stable").index
         return rules.loc[order].reset_index(drop=True)
 
     def save(self, path: str | Path, *, lang: str = "zh") -> Path:

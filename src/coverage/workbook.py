@@ -18,7 +18,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from .assessment import CoverageReport
 from .errors import Finding
 from .files import write_beside
-from .intake import IntakeReport, finding, intake_report
+from .intake import SEVERITIES, IntakeReport, finding, intake_report
 from .projects import project_summary
 from .terms import label, labels
 
@@ -65,6 +65,7 @@ _TERM_COLUMNS = {
     "reasons": "reason",
     "severity": "severity",
     "effect": "effect",
+    "field": "column",
     "verdict": "verdict",
 }
 _TITLES = {
@@ -348,8 +349,9 @@ def _project_table(projects: gpd.GeoDataFrame) -> pd.DataFrame:
 
 def _intake_table(report: CoverageReport, lang: str) -> pd.DataFrame:
     read = intake_report(report.units, report.demand, report.facilities, report.roads)
-    found = IntakeReport((*read.findings, *_unreachable(report)))
-    table = found.in_language(lang).drop(columns="code")
+    found = [*read.findings, *_unreachable(report)]
+    found.sort(key=lambda each: SEVERITIES.index(each.severity))
+    table = IntakeReport(tuple(found)).in_language(lang).drop(columns="code")
     if table.empty:
         nothing = {"severity": "note", "rule": label("intake", "nothing", lang)}
         table = pd.DataFrame([nothing], columns=table.columns)
