@@ -24,7 +24,7 @@ from .identity import log_codes, log_matches, match_units, read_codes
 from .intake import PRIVATE, IntakeLog
 from .layers import check_crs, read_layer
 from .postgis import is_database_url
-from .quantities import read_flags, read_numbers, read_text, read_words
+from .quantities import is_blank, read_flags, read_numbers, read_text, read_words
 from .schema import canonical_name, rename_columns
 from .sheets import EXCEL, TEXT, Sheet, read_sheets
 from .terms import labels
@@ -459,8 +459,9 @@ def _without_persons(texts: pd.Series, field: str, log: IntakeLog) -> pd.Series:
 
 
 def _kinds(values: pd.Series, kind: str | None, log: IntakeLog) -> pd.Series:
-    words = pd.unique(values.dropna())
-    found = values.map({word: _kind_of(word) for word in words}).astype("string")
+    number, words = pd.factorize(values)
+    kinds = pd.array([*map(_kind_of, words), None], dtype="string")
+    found = pd.Series(kinds[number], index=values.index)
     if kind is not None:
         found = found.where(values.notna(), kind)
     known = "、".join(labels("kind").values())
@@ -499,13 +500,11 @@ def _units_of(
 
 def _statuses(values: pd.Series, served_by: pd.Series, log: IntakeLog) -> pd.Series:
     """Give in_use, closed, planned, shared or unknown."""
-    text = read_text(values)
-    found = read_words(text, _STATUS, field="status", log=log)
-    unread = found.isna() & text.notna()
-    blank = text.isna() & ~log.ignored
-    if blank.any():
-        log.whole("facility.no_status", field="status", count=int(blank.sum()))
-    found = found.where(~unread, "unknown")
+    found = read_words(values, _STATUS, field="status", log=log)
+    blank = is_blank(values)
+    if (untold := blank & ~log.ignored).any():
+        log.whole("facility.no_status", field="status", count=int(untold.sum()))
+    found = found.mask(found.isna() & ~blank, "unknown")
     shared = found.isna() & served_by.notna()
     return found.mask(shared, "shared").fillna("in_use").astype(str)
 
@@ -555,9 +554,10 @@ def _check_places(
     placed = np.flatnonzero(~shapely.is_missing(shapes) & used)
     if not placed.size:
         return
-    metric = _metric_crs(facilities.geometry.iloc[placed])
+    x, y = shapely.get_coordinates(shapes[placed]).T
+    metric = _metric_crs(x, y, facilities.crs)
     way = pyproj.Transformer.from_crs(facilities.crs, metric, always_xy=True)
-    xy = np.column_stack(way.transform(*shapely.get_coordinates(shapes[placed]).T))
+    xy = np.column_stack(way.transform(x, y))
     _check_doubles(facilities, placed, xy, log)
     if units is None:
         return
@@ -587,10 +587,12 @@ def _check_places(
     _check_own_unit(facilities, placed, points, county, units, log)
 
 
-def _metric_crs(points: gpd.GeoSeries) -> pyproj.CRS:
-    crs = points.crs
-    metres = not crs.is_geographic and crs.axis_info[0].unit_name in {"metre", "meter"}
-    return crs if metres else points.estimate_utm_crs()
+def _metric_crs(x: NDArray[np.float64], y: NDArray[np.float64], crs: pyproj.CRS) -> pyproj.CRS:
+    """Give a CRS in metres for points: their own, or the UTM zone of the middle of their bounds."""
+    if not crs.is_geographic and crs.axis_info[0].unit_name in {"metre", "meter"}:
+        return crs
+    corners = gpd.GeoSeries.from_xy([x.min(), x.max()], [y.min(), y.max()], crs=crs)
+    return corners.estimate_utm_crs()
 
 
 def _check_doubles(

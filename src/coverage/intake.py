@@ -7,7 +7,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -434,7 +434,7 @@ class IntakeReport:
     def in_language(self, lang: str) -> pd.DataFrame:
         """Give the table with rules and cures in Chinese (``"zh"``) or English (``"en"``)."""
         names = [field.name for field in fields(Finding)]
-        frame = pd.DataFrame([asdict(each) for each in self.findings], columns=names)
+        frame = pd.DataFrame([vars(each) for each in self.findings], columns=names)
         if lang == "zh":
             for name in ("rule", "cure"):
                 frame[name] = frame[f"{name}_zh"].where(frame[f"{name}_zh"] != "", frame[name])
@@ -647,6 +647,6 @@ def with_findings(
     """Give the table with its findings kept as plain, storable metadata."""
     # One text: pandas copies a table's attributes, deeply, with every operation.
     table.attrs["intake"] = json.dumps(
-        {"findings": [asdict(each) for each in findings], "rows": list(rows)}, ensure_ascii=False
+        {"findings": [vars(each) for each in findings], "rows": list(rows)}, ensure_ascii=False
     )
     return table

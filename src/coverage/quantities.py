@@ -83,6 +83,8 @@ def read_text(values: pd.Series) -> pd.Series:
     >>> read_text(pd.Series([" 甲村 ", "", None, 7.0], dtype=object)).tolist()
     ['甲村', <NA>, <NA>, '7']
     """
+    if values.isna().all():
+        return pd.Series(pd.NA, index=values.index, dtype="string")
     if pd.api.types.is_float_dtype(values) and not values.dropna().mod(1).any():
         values = values.astype("Int64")
     elif values.dtype == object and pd.api.types.infer_dtype(values) != "string":
@@ -117,7 +119,7 @@ def is_blank(values: pd.Series) -> pd.Series:
 
 def _by_text(values: pd.Series, told: Callable[[Any], Any]) -> pd.Series:
     """Map a column through its distinct values, each asked once."""
-    codes, distinct = pd.factorize(values.astype(object), use_na_sentinel=True)
+    codes, distinct = pd.factorize(values, use_na_sentinel=True)
     answers = np.empty(len(distinct) + 1, dtype=object)
     answers[:-1] = [told(value) for value in distinct]
     answers[-1] = told("")
@@ -304,6 +306,8 @@ def read_flags(values: pd.Series, *, field: str, log: IntakeLog) -> pd.Series:
         text = _folded(value)
         return True if text in _YES else False if text in _NO else pd.NA
 
+    if values.isna().all():
+        return pd.Series(pd.NA, index=values.index, dtype="boolean")
     flags = _by_text(values, meant).where(values.notna(), pd.NA)
     wrong = flags.isna() & ~is_blank(values)
     log.at("flag.unknown", wrong.to_numpy(), field=field, values=values)

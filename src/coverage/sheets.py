@@ -338,7 +338,7 @@ def _below(
                     sep=separator,
                     header=None,
                     names=range(columns),
-                    dtype=dict.fromkeys(exact, object),
+                    dtype=dict.fromkeys(exact, "string"),
                     keep_default_na=False,
                     na_values=[""],
                     skip_blank_lines=False,
@@ -348,7 +348,8 @@ def _below(
                 )
         except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError, OverflowError):
             continue
-        closed = quoting == csv.QUOTE_NONE or not _swallowed(frame, separator)
+        quoted = quoting != csv.QUOTE_NONE and b'"' in data
+        closed = not (quoted and _swallowed(frame, separator))
         return frame if closed else None
     return None
 
@@ -474,7 +475,8 @@ def _apart(
         aside[hinted[_matching(column.iloc[hinted], _SUM)]] = "sum"
     again = np.zeros(len(body), dtype=np.int64)
     for column in np.flatnonzero(headed):
-        again += np.asarray(body.iloc[:, column] == header.iloc[column], dtype=bool)
+        same = body.iloc[:, column] == header.iloc[column]
+        again += same.to_numpy(dtype=bool, na_value=False)
     aside[again > headed.sum() // 2] = "header_again"
     if len(body):
         told = [str(value).strip("()（）").removesuffix(".0") for value in body.iloc[0].dropna()]
