@@ -587,3 +587,15 @@ def test_units_from_postgis(database):
     assert units.crs.to_epsg() == 4490
     told = fc.intake_report(units).table
     assert told.loc[told["code"] == "number.approximate", "file"].tolist() == ["村界"]
+
+
+def test_what_is_noticed_of_a_road_layer_is_told(tmp_path):
+    line = shapely.LineString([(39527000, 4533000), (39528000, 4533000)])
+    path = tmp_path / "a.shp"
+    frame = gpd.GeoDataFrame({"highway": ["村道"]}, geometry=[line], crs="EPSG:2415")
+    frame.to_file(path, encoding="GBK")
+    path.with_suffix(".cpg").unlink()
+    roads = fc.read_roads(path, crs="EPSG:32650")
+    assert roads.edges["highway"].tolist() == ["unclassified"]
+    told = fc.intake_report(roads).table["code"].tolist()
+    assert told[:2] == ["layer.encoding", "crs.ballpark"]

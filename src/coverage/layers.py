@@ -34,7 +34,7 @@ from .errors import Finding, InputError, MissingDependencyError, MissingInputErr
 from .intake import IntakeLog, finding, with_findings
 from .postgis import is_database_url, read_table
 
-__all__ = ["check_crs", "read_layer", "text_encoding"]
+__all__ = ["check_crs", "not_exact", "read_layer", "text_encoding"]
 
 _PARQUET = frozenset([".parquet", ".geoparquet"])
 _SAMPLED_RECORDS = 5000  # of a shapefile, to tell the encoding of its texts by
@@ -136,9 +136,14 @@ def check_crs(frame: gpd.GeoDataFrame, log: IntakeLog) -> np.ndarray[Any, np.dty
     ]
     code = "geometry.metres_in_degrees" if geographic else "geometry.degrees_in_metres"
     log.at(code, wrong, field="geometry", values=shown, crs=frame.crs.to_string())
-    if ballpark(frame.crs, bounds=_degrees(bounds[known & ~wrong], frame.crs)):
+    if not_exact(frame.geometry[known & ~wrong]):
         log.whole("crs.ballpark", field="geometry", value=frame.crs.name)
     return wrong
+
+
+def not_exact(shapes: gpd.GeoSeries) -> bool:
+    """Say whether nobody has published how the shapes' CRS lies to WGS-84 where they are."""
+    return ballpark(shapes.crs, bounds=_degrees(shapes.bounds.to_numpy(), shapes.crs))
 
 
 def _degrees(

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from .errors import Finding, InputError, MissingDependencyError
 from .graphs import metric_crs
-from .intake import finding, row_ranges, shown
-from .layers import read_layer
+from .intake import finding, intake_report, row_ranges, shown
+from .layers import not_exact, read_layer
 from .network import RoadNetwork
 from .noding import Noded, duplicate_lines, node_lines, vertex_keys
 from .postgis import is_database_url
@@ -244,7 +244,10 @@ def _read_lines(
         )
     lines = lines[[*(c for c in _ROAD_COLUMNS if c in lines), "geometry"]].copy()
     lines["row"] = np.arange(1, len(lines) + 1)
-    findings = _at_rows("roads.no_line", _rows(empty), file)
+    findings = [*intake_report(read).findings]
+    if not_exact(read.geometry):
+        findings.append(finding("crs.ballpark", file=file, field="geometry", value=read.crs.name))
+    findings += _at_rows("roads.no_line", _rows(empty), file)
     if empty.any():
         lines, kinds = lines[~empty].reset_index(drop=True), kinds[~empty]
     if len(lines) == 0:
