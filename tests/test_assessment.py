@@ -139,9 +139,10 @@ def test_the_hand_worked_county(tiny_report):
     expected = pd.DataFrame(
         [
             ("own", "covered", "", "covered", "", 0.0),
-            ("small", "uncovered", "too_small", "uncovered", "too_far", 24.0),
-            ("hours", "uncovered", "short_hours", "uncovered", "too_far", 48.0),
-            ("closed", "uncovered", "closed", "uncovered", "too_far", 30.0),
+            # A facility stands at the door, but does not qualify; the nearest that does is far.
+            ("small", "uncovered", "too_small", "uncovered", "too_small", 24.0),
+            ("hours", "uncovered", "short_hours", "uncovered", "short_hours", 48.0),
+            ("closed", "uncovered", "closed", "uncovered", "closed", 30.0),
             ("shares", "covered", "", "covered", "", 6.0),
             ("too far", "covered", "", "uncovered", "too_far", 18.0),
             # Its own facility has no floor area on record: it may or may not qualify.
@@ -247,19 +248,20 @@ def test_rates_are_the_sums_of_verdicts(report):
         ]
         assert row.covered + row.uncovered + row.unknown == pytest.approx(row.total)
         if row.measure == "units":
-            assert row.total == {"rural": 199, "urban": 14}[row.setting]
+            flagged = int((report.units["resettlement"] | report.units["hollow_village"]).sum())
+            assert row.total == {"rural": 199, "urban": 14, "resettlement": flagged}[row.setting]
             assert row.covered == (group[f"{row.basis}_state"] == "covered").sum()
         elif row.measure == "area":
-            assert row.total == pytest.approx(
-                report.units.loc[report.units["setting"] == row.setting]
-                .to_crs(report.roads.crs)
-                .area.sum()
-            )
+            own = report.units.set_index("unit_code").loc[group["unit_code"]]
+            assert row.total == pytest.approx(own.to_crs(report.roads.crs).area.sum())
     people = (
         report.rates.query("basis == 'reachable' and measure == 'people'")
         .groupby("kind")["total"]
         .sum()
     )
+    flagged = report.units["resettlement"] | report.units["hollow_village"]
+    assert people.pop("resettlement_service") == report.units.loc[flagged, "residents"].sum()
+    assert people.pop("day_care") == report.units["elderly"].sum()
     assert np.allclose(people, 287_986)
 
 
@@ -367,7 +369,10 @@ def test_a_unit_without_a_boundary_counts_and_cannot_be_told(units, facilities, 
     asked = own[own["reachable_state"] != "not_applicable"]
     assert set(asked["reachable_state"]) == {"unknown"}
     assert set(asked["reachable_reason"]) == {"no_data"}
-    assert (asked["people_unknown"] == units["residents"].iloc[20]).all()
+    assert (asked["people_unknown"] == asked["people"]).all()
+    counted = asked.set_index("kind")["people"]
+    assert counted["clinic"] == units["residents"].iloc[20]
+    assert counted["day_care"] == units["elderly"].iloc[20]
     rate = report.rates.query(
         "kind == 'clinic' and setting == 'rural' and basis == 'reachable' and measure == 'people'"
     )

@@ -1,53 +1,12 @@
-"""Plans and standards: presets load, wrong files are refused with the place and the cure."""
+"""Standards as data: limits, who comes first, which standard holds for a unit, whole units."""
 
 from __future__ import annotations
 
 import pytest
 
 import facility_coverage as fc
-from facility_coverage.errors import MissingInputError, PlanError
-from facility_coverage.standards import units_needed
-
-GOOD = """
-plan_id = "mine"
-name_zh = "我的规划"
-name_en = "Mine"
-baseline_year = 2020
-target_year = 2025
-
-[[standards]]
-kind = "clinic"
-setting = "rural"
-alternatives = [{ mode = "walk", minutes = 20 }]
-"""
-
-
-def test_luanping_promises_are_the_plans_own(plan):
-    assert len(plan.indicators) == 7
-    rural, urban = plan.indicators[:2]
-    assert (rural.baseline, rural.target, urban.baseline, urban.target) == (0.6, 0.8, 1.0, 1.0)
-    assert [(i.baseline, i.target) for i in plan.indicators[2:]] == [
-        (None, 0.1),
-        (22, 30),
-        (None, 0.6),
-        (None, 1.0),
-        (None, 18),
-    ]
-    assert plan.expected_units == {"village": 199, "community": 14}
-    fitness = plan.standard("fitness_ground", "urban")
-    assert {(a.mode, a.minutes) for a in fitness.alternatives} == {("walk", 15), ("bicycle", 15)}
-    assert plan.standard("convenience_circle", "urban").limit_minutes == 15
-    assert all(standard.source for standard in plan.standards)
-
-
-@pytest.mark.parametrize("name", ["luanping-2025", "circle-15"])
-def test_every_kind_and_mode_of_a_preset_has_words(name):
-    plan = fc.load_plan(name)
-    for standard in plan.standards:
-        for kind in (standard.kind, *standard.kinds):
-            assert fc.label("kind", kind) != kind, kind
-        for alternative in standard.alternatives:
-            assert fc.label("mode", alternative.mode) != alternative.mode
+from facility_coverage.errors import PlanError
+from facility_coverage.standards import MODES, Group, Standard, Way, units_needed
 
 
 @pytest.mark.parametrize(
@@ -66,46 +25,69 @@ def test_shares_are_counted_in_whole_units(share, total, needed):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("share", "total", "needed"), [(0.6, 200, 121), (0.8, 199, 160), (0.3, 10, 4)]
+)
+def test_more_than_a_share_is_one_unit_more_where_it_is_whole(share, total, needed):
+    assert units_needed(share, total, strict=True) == needed
+
+
+@pytest.mark.parametrize(
+    "given",
     [
-        (("kind =", "knid ="), r"unknown key 'knid'; did you mean 'kind'\?"),
-        (('"rural"', '"village"'), "setting must be one of rural, urban, not 'village'"),
-        (('"walk"', '"helicopter"'), "unknown mode 'helicopter'; known: walk"),
-        (("minutes = 20", "minutes = -1"), "minutes must be positive"),
-        (("minutes = 20", 'minutes = "20"'), "'minutes' must be int or float, not '20'"),
-        (("baseline_year = 2020", ""), "'baseline_year' is missing"),
-        (('setting = "rural"', 'setting = "rural"\ntarget_share = 80'), "80 % is 0.8"),
-        (("plan_id", "plan_id =="), "not valid TOML.*line 2"),
-        (
-            ("[[standards]]", "[modes.walk]\nspeed_kph = 0\n[[standards]]"),
-            "speed_kph must be a speed",
-        ),
+        {},
+        {"minutes": 15.0, "metres": 300.0},
+        {"metres": 300.0},
+        {"minutes": 15.0, "measure": "straight"},
+        {"minutes": 15.0, "measure": "network"},
+        {"minutes": 0.0},
+        {"minutes": float("nan")},
+        {"metres": float("inf"), "measure": "straight"},
+        {"minutes": 15.0, "measure": "crow"},
     ],
 )
-def test_a_wrong_plan_names_the_place_and_the_cure(tmp_path, change, message):
-    file = tmp_path / "plan.toml"
-    file.write_text(GOOD.replace(*change), encoding="utf-8")
-    with pytest.raises(PlanError, match=message):
-        fc.load_plan(file)
+def test_limits_that_mean_nothing_are_refused(given):
+    with pytest.raises(PlanError):
+        fc.Alternative("walk", **given)
 
 
-def test_two_standards_for_one_kind_are_refused(tmp_path):
-    file = tmp_path / "plan.toml"
-    file.write_text(GOOD + GOOD[GOOD.index("[[standards]]") :], encoding="utf-8")
-    with pytest.raises(PlanError, match="two standards for clinic in rural"):
-        fc.load_plan(file)
+def test_metres_are_minutes_at_the_modes_speed():
+    radius = fc.Alternative("elderly_walk", metres=300.0, measure="straight")
+    assert radius.limit_minutes(MODES) == pytest.approx(300 / 1000 / 3 * 60)
 
 
-def test_speeds_can_be_edited(tmp_path):
-    file = tmp_path / "plan.toml"
-    file.write_text(GOOD + "\n[modes.walk]\nspeed_kph = 3.5\n", encoding="utf-8")
-    plan = fc.load_plan(file)
-    assert plan.modes["walk"].speed_kph == 3.5
-    assert fc.MODES["walk"].speed_kph == 4.0
+def test_each_alternative_needs_a_way_of_its_own():
+    room = Standard(
+        "police_room", "all", (fc.Alternative("motor", 30.0),), direction="from_facility"
+    )
+    assert room.way(room.alternatives[0]) == Way("motor", "time", "from_facility")
+    assert room.required_kinds == ("police_room",)
 
 
-def test_a_plan_that_is_not_there():
-    with pytest.raises(MissingInputError, match="there are circle-15, luanping-2025"):
-        fc.load_plan("luanping")
-    with pytest.raises(MissingInputError, match="no such file"):
-        fc.load_plan("nowhere.toml")
+def test_who_comes_first_passes_on_foot_where_one_can():
+    ways = (
+        fc.Alternative("walk", 20.0),
+        fc.Alternative("ebike", 15.0),
+        fc.Alternative("walk", metres=300.0, measure="straight"),
+    )
+    elderly = Group("elderly", "elderly_walk")
+    held = elderly.standard(Standard("clinic", "rural", ways), MODES)
+    assert held.population == "elderly"
+    assert [(a.mode, a.minutes, a.metres) for a in held.alternatives] == [
+        ("elderly_walk", 20.0, None),
+        ("walk", None, 300.0),
+    ]
+    by_motor = Standard("police_room", "rural", (fc.Alternative("motor", 30.0),))
+    assert elderly.standard(by_motor, MODES).alternatives == by_motor.alternatives
+
+
+def test_a_standard_for_all_holds_where_none_is_set_for_the_setting():
+    way = (fc.Alternative("walk", 15.0),)
+    rural, every = Standard("clinic", "rural", way), Standard("clinic", "all", way)
+    moved = Standard("moved_clinic", "resettlement", way)
+    plan = fc.Plan("p", "规划", "plan", "", 2020, 2025, (rural, every, moved))
+    assert plan.standard("clinic", "rural") is rural
+    assert plan.standard("clinic", "urban") is every
+    assert plan.standard("clinic", "resettlement") is None
+    assert plan.standard("moved_clinic", "resettlement") is moved
+    assert plan.standard("moved_clinic", "rural") is None
+    assert plan.kinds == ("clinic", "moved_clinic")

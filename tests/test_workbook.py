@@ -78,7 +78,7 @@ def test_indicators_that_cannot_be_computed_say_what_is_missing(book):
     assert [row[3] for row in table][:2] == [120 / 199, 1.0]
     assert table[0][5] == "未达标"
     assert table[2][3] == "—"
-    assert "floor areas of new communities" in table[2][6]
+    assert "floor area of new communities" in table[2][6]
 
 
 def test_names_are_text_whatever_they_begin_with(report, projects, tmp_path):

@@ -25,11 +25,12 @@ from .journeys import Reach, Route, cost_matrix, nearest, nearest_facility, reac
 from .maps import coverage_map
 from .modes import MODES, Mode
 from .network import RoadNetwork
+from .plans import load_plan
 from .projects import project_summary, propose_projects
 from .roads import read_roads
 from .sample import SampleCounty, sample_county
 from .snapping import join_points
-from .standards import Alternative, Indicator, Plan, Standard, load_plan
+from .standards import Alternative, Group, Indicator, Plan, Standard
 from .terms import label
 from .travel import TravelTimes, travel_times
 from .units import read_units
@@ -44,6 +45,7 @@ __all__ = [
     "DatumEvidence",
     "DownloadError",
     "Finding",
+    "Group",
     "Indicator",
     "InputError",
     "IntakeReport",

@@ -1,4 +1,4 @@
-"""The command: ``facility-coverage demo``, ``run county.toml``, ``check FILE…``."""
+"""The command: ``facility-coverage demo``, ``run county.toml``, ``check FILE…``, ``new-plan``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import CoverageError, IntakeWarning
+from .files import write_beside
+from .plans import plan_names, plan_template
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +35,9 @@ _STEP_WORDS = {
     "workbook": ("写入工作簿", "workbook"),
     "manifest": ("写入清单", "manifest"),
 }
+
+_NEW_PLAN = """Write a plan file that explains every key, or with --from a copy of a plan shipped.
+Edit it, then name it in the county file (plan = "plan.toml"). No file is overwritten."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--datum", help="of coordinates: cgcs2000, gcj02, bd09, EPSG:4548, …")
     check.add_argument("--out", type=Path, help="also write the report as an Excel workbook")
     check.add_argument("--lang", choices=["zh", "en"], default="zh", help="language of the report")
+    new = commands.add_parser(
+        "new-plan", help="write a plan file to begin with", description=_NEW_PLAN
+    )
+    new.add_argument("--out", type=Path, default=Path("plan.toml"), help="file to write")
+    new.add_argument(
+        "--from", dest="preset", choices=plan_names(), help="copy a plan shipped, not the template"
+    )
     given = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # a console in another encoding must not stop a run
         if hasattr(stream, "reconfigure"):
@@ -74,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "check":
             return _check(given)
+        if given.command == "new-plan":
+            return _new_plan(given)
         _run(_county(given))
     except CoverageError as fault:
         print(f"facility-coverage: {fault}", file=sys.stderr)
@@ -103,6 +117,22 @@ def _check(given: argparse.Namespace) -> int:
     if given.out is not None:
         print(f"→ {report.save(given.out, lang=given.lang)}")
     return 1 if report.errors else 0
+
+
+def _new_plan(given: argparse.Namespace) -> int:
+    """Write a plan to begin with; an older file stays as it is."""
+    out: Path = given.out
+    if out.suffix != ".toml":
+        raise CoverageError(f"{out}: the name of a plan file ends in .toml")
+    if out.exists():
+        raise CoverageError(
+            f"{out}: there is such a file already, and it is not overwritten; "
+            "give another name with --out, or move it away"
+        )
+    text = plan_template(given.preset)
+    write_beside(out, lambda name: Path(name).write_text(text, encoding="utf-8"))
+    print(f"→ {out}")
+    return 0
 
 
 def _console() -> Console:

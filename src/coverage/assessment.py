@@ -7,33 +7,59 @@ over the road network. Every verdict has three states: covered, uncovered, canno
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 from numpy.typing import NDArray
 
-from .ledger import ledger_verdicts
+from .errors import InputError
+from .indicators import indicator_table
+from .ledger import LedgerVerdicts, ledger_verdicts
 from .network import RoadNetwork
-from .rates import indicator_table, rate_table
-from .search import Nearest
+from .rates import disagreement_table, rate_table, township_table
 from .standards import Plan, Standard
 from .terms import label
-from .travel import Pool, TravelTimes, pools_of
-from .verdicts import ROUNDING, STATES, Weights
+from .travel import TravelTimes
+from .verdicts import (
+    REASONS,
+    STATES,
+    Judged,
+    People,
+    judge_points,
+    judge_units,
+    keep_to_capacity,
+    people_at,
+    sum_by_state,
+)
 
-__all__ = ["CoverageReport", "assess"]
+if TYPE_CHECKING:
+    from .sensitivity import Sensitivity
+
+__all__ = ["CoverageReport", "PointVerdicts", "assess"]
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Objects = NDArray[np.object_]
 
-# These say that the data do not tell, not that the facility is out of reach.
-_CANNOT_TELL = frozenset({"off_network", "island", "no_data"})
+_STATE_WORDS = np.array([*STATES, "not_applicable"], dtype=object)
+_REASON_WORDS = np.array(REASONS, dtype=object)
+_NOT_APPLICABLE = len(STATES)
+
+
+class PointVerdicts(NamedTuple):
+    """What was found for the demand points that a standard applies to."""
+
+    standard: Standard
+    setting: str
+    points: Integers  # positions in the table of demand points
+    people: People  # of the standard's population, at all demand points
+    judged: Judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,40 +73,79 @@ class CoverageReport:
     units, facilities, demand : GeoDataFrame
         The inputs; `facilities` with a column `outside` (beyond every unit: 县外) and `road_flag`
         (how it joins the roads: ``"off_network"`` and ``"island"`` can hardly be reached).
-    roads : RoadNetwork
-        The roads.
     verdicts : DataFrame
         One row a unit × kind: `ledger_state`, `ledger_reason`, `ledger_facility_id`,
-        `reachable_state`, `reachable_reason`, `minutes` (half of the unit's residents get there
-        within them), `limit_minutes` (of that `mode`), `mode`, `facility_id`, `people_covered`,
-        `people_uncovered`, `people_unknown`, `people_share`, `area_covered_m2`, ….
-        States are covered | uncovered | unknown | not_applicable.
-    demand_verdicts : DataFrame
-        One row a demand point × kind: `minutes`, `limit_minutes`, `mode`, `facility_id`, `state`,
-        `reason`. The first alternative that passes decides, else the one nearest to passing.
+        `reachable_state`, `reachable_reason`, `minutes` (half of the unit's people get there
+        within them), `limit_minutes` (of that `mode`), `mode`, `measure`, `facility_id`, `people`
+        (the standard's population), `people_covered`, `people_uncovered`, `people_unknown`,
+        `people_share`, `people_on_foot` (covered without a vehicle; `on_foot_state` of the unit),
+        `kinds_reached` of `kinds_asked` (the score of a composite circle: kinds that half of the
+        unit's people reach), `area_covered_m2`, …. States are covered | uncovered | unknown |
+        not_applicable. Where the ledger carries an official flag, `ledger_state` is that flag and
+        `ledger_rule_state` what the rule alone says (核定口径). `…_inside` leaves out facilities
+        beyond the border, `ledger_state_unshared` agreements to share.
     rates : DataFrame
         Tidy, one row a figure: `kind, setting, basis, measure, covered, uncovered, unknown,
-        total, share, target, missing`. Units and people are counts, area is m². The plan's
-        targets are promises of units: other measures have none.
-    indicators : DataFrame
-        The plan's indicators: `number, name_zh, name_en, baseline, target, value, unit, met,
-        missing_data`. What cannot be computed is missing and says which data it needs.
-    gaps : DataFrame
-        The verdicts that are not covered on a basis that applies.
+        total, share, target, missing`, and `covered_without_outside`, `share_without_outside`,
+        `covered_without_sharing`, `share_without_sharing`. Units and people are counts, area is
+        m². The plan's targets are promises of units: other measures have none.
+    indicators, promises : DataFrame
+        The plan's indicators and promises: `number, name_zh, name_en, baseline, target, value,
+        unit, covered, total, met, missing_data, formula, source`. What cannot be computed is
+        missing and says which data it needs.
     access : TravelTimes
         The minutes it rests on.
+    point_verdicts : tuple of PointVerdicts
+        Verdicts on demand points as arrays; `demand_verdicts` shows them as a table.
     """
 
     plan: Plan
     units: gpd.GeoDataFrame
     facilities: gpd.GeoDataFrame
     demand: gpd.GeoDataFrame
-    roads: RoadNetwork
     verdicts: pd.DataFrame
-    demand_verdicts: pd.DataFrame
     rates: pd.DataFrame
     indicators: pd.DataFrame
+    promises: pd.DataFrame
     access: TravelTimes
+    point_verdicts: tuple[PointVerdicts, ...]
+
+    @property
+    def roads(self) -> RoadNetwork:
+        """The roads."""
+        return self.access.roads
+
+    @cached_property
+    def demand_verdicts(self) -> pd.DataFrame:
+        """One row a demand point × kind: `minutes`, `limit_minutes`, `mode`, `facility_id`, ….
+
+        Also `state`, `reason`, `on_foot` (whether walking passes) and `residents`. The first
+        alternative that passes decides, else the one nearest to passing.
+        """
+        ids = np.array([*self.facilities["facility_id"], None], dtype=object)
+        names = ("demand_id", "unit_code", "residents")
+        columns = {name: self.demand[name].to_numpy(dtype=object) for name in names}
+        parts = []
+        for standard, _, points, _, judged in self.point_verdicts:
+            modes = np.array([each.mode for each in standard.alternatives], dtype=object)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "demand_id": columns["demand_id"][points],
+                        "unit_code": columns["unit_code"][points],
+                        "kind": standard.kind,
+                        "residents": columns["residents"][points].astype(float),
+                        "minutes": judged.minutes,
+                        "limit_minutes": judged.limit_minutes,
+                        "mode": np.where(np.isnan(judged.minutes), None, modes[judged.alternative]),
+                        "facility_id": ids[judged.facility],
+                        "state": _STATE_WORDS[judged.state],
+                        "reason": _REASON_WORDS[judged.reason],
+                        "on_foot": judged.on_foot,
+                    }
+                )
+            )
+        return pd.concat(parts, ignore_index=True)
 
     @property
     def gaps(self) -> pd.DataFrame:
@@ -90,6 +155,55 @@ class CoverageReport:
             open_
         )
         return self.verdicts[rows].reset_index(drop=True)
+
+    @cached_property
+    def townships(self) -> pd.DataFrame:
+        """One row a kind × township in the order of their codes, and ``"total"`` last.
+
+        `kind, township_code, township, units, ledger_covered, …, reachable_covered, …,
+        ledger_share, reachable_share, people, people_covered, …, people_share`.
+        """
+        return township_table(self.verdicts, self.units)
+
+    @cached_property
+    def disagreements(self) -> pd.DataFrame:
+        """The units covered on one basis and not on the other.
+
+        `disagreement` is ``"paper_only"`` (the ledger counts it, but half of its people do not
+        get there in time), ``"paper_not_on_foot"`` (they do by vehicle alone) or
+        ``"reach_only"`` (they get there, but nothing is recorded).
+        """
+        return disagreement_table(self.verdicts)
+
+    @cached_property
+    def group_rates(self) -> pd.DataFrame:
+        """Rates among those who come first: the elderly, children, the disabled.
+
+        One row a kind × setting × group: `kind, setting, group, mode, covered, uncovered, unknown,
+        total, share` of people. They walk by the group's own `mode` and are not taken to drive,
+        but where a standard can only be passed by vehicle. Missing where nobody has counted them.
+        """
+        return pd.DataFrame(
+            _group_rates(self),
+            columns=["kind", "setting", "group", "mode", *STATES, "total", "share"],
+        )
+
+    def curve(
+        self,
+        *,
+        kinds: Sequence[str] | None = None,
+        minutes: Sequence[float] = tuple(range(61)),
+    ) -> pd.DataFrame:
+        """Give the share of people covered against minutes (see `coverage_curve`)."""
+        from .sensitivity import coverage_curve  # noqa: PLC0415 - it is built on reports
+
+        return coverage_curve(self, kinds=kinds, minutes=minutes)
+
+    def sensitivity(self, *, speed: float = 0.2, leg: float = 0.3) -> Sensitivity:
+        """Assess again with other speeds and legs (see `facility_coverage.sensitivity`)."""
+        from .sensitivity import sensitivity  # noqa: PLC0415
+
+        return sensitivity(self, speed=speed, leg=leg)
 
     @property
     def stamp(self) -> str:
@@ -109,7 +223,8 @@ class CoverageReport:
 
     def _repr_html_(self) -> str:
         stamp = f"<p><b>{escape(self.stamp)}</b></p>" if self.stamp else ""
-        shown = self.rates[self.rates["measure"] != "area"]
+        columns = [name for name in self.rates if "_without_" not in name]
+        shown = self.rates.loc[self.rates["measure"] != "area", columns]
         table = shown.assign(
             **{
                 name: shown[name].map(lambda key, group=name: label(group, key))
@@ -145,7 +260,7 @@ def assess(
     -----
     A demand point is covered if one of the standard's alternatives holds; of a composite circle
     every kind must be. A unit is covered if at least `unit_share` of its residents are (of its
-    demand points, where residents are not known), *cannot tell* if those for whom the data do not
+    demand points, where those are not known), *cannot tell* if those for whom the data do not
     tell could make it so, else uncovered.
 
     Examples
@@ -159,296 +274,302 @@ def assess(
     ...     ["setting", "covered", "total", "missing"]].to_numpy().tolist()
     [['rural', 120.0, 199.0, 40.0], ['urban', 14.0, 14.0, 0.0]]
     """
-    marked = facilities.assign(
-        outside=_outside(facilities, units), road_flag=_road_flag(access.facility_flags)
-    )
-    position = pd.Series(np.arange(len(units)), index=units["unit_code"].to_numpy())
-    home_unit = position[access.demand["unit_code"].to_numpy()].to_numpy()
-    land_unit = position[access.area["unit_code"].to_numpy()].to_numpy()
-    weights = _weights(access.demand, home_unit, len(units))
-    residents = units["residents"].to_numpy(dtype=float, na_value=np.nan)
-
-    verdicts, points = [], []
+    if access.facilities is not facilities and not access.facilities["facility_id"].equals(
+        facilities["facility_id"]
+    ):
+        raise InputError("the travel times are of other facilities; pass the same table to both")
+    marked = facilities.assign(outside=access.searches.outside, road_flag=_road_flag(access, plan))
+    county = _County.of(units, access)
+    tables, points = [], []
     for kind in plan.kinds:
-        by_setting = []
-        for setting in ("rural", "urban"):
-            members = np.flatnonzero((units["setting"] == setting).to_numpy())
-            standard = plan.standard(kind, setting)
-            if standard is None:
-                by_setting.append(_not_applicable(members, kind))
-                continue
-            homes = np.flatnonzero(np.isin(home_unit, members))
-            land = np.flatnonzero(np.isin(land_unit, members))
-            judged = _judge_points(standard, access.nearest, homes)
-            judged_land = _judge_points(standard, access.area_nearest, land)
-            points.append(_point_table(judged, access, homes, kind))
-            reach = _judge_units(
-                standard, judged, home_unit[homes], weights, homes, members, residents[members]
-            )
-            reach = reach.join(_area(judged_land, access, land, land_unit, members))
-            ledger = ledger_verdicts(
-                standard, units, marked, access, plan, members, weights, home_unit
-            )
-            by_setting.append(reach.join(ledger).assign(kind=kind))
-        verdicts.append(pd.concat(by_setting).sort_index())
-    table = _verdict_table(pd.concat(verdicts), units, marked)
-    rates = rate_table(table, plan)
+        table, found = _judge(kind, plan, county)
+        tables.append(table)
+        points.extend(found)
+    verdicts = _verdict_table(tables, units, marked)
+    rates = rate_table(verdicts, plan)
     return CoverageReport(
         plan=plan,
         units=units,
         facilities=marked,
         demand=access.demand,
-        roads=access.roads,
-        verdicts=table,
-        demand_verdicts=pd.concat(points, ignore_index=True),
+        verdicts=verdicts,
         rates=rates,
-        indicators=indicator_table(plan, rates, units, marked),
+        indicators=indicator_table(plan.indicators, rates, units, marked),
+        promises=indicator_table(plan.promises, rates, units, marked),
         access=access,
+        point_verdicts=tuple(points),
     )
-
-
-def _outside(facilities: gpd.GeoDataFrame, units: gpd.GeoDataFrame) -> NDArray[np.bool_]:
-    """Tell which facilities lie beyond every unit (县外)."""
-    shapes = np.asarray(facilities.geometry.to_crs(units.crs).array)
-    inside, _ = shapely.STRtree(units.geometry.array).query(shapes, predicate="intersects")
-    outside = ~shapely.is_missing(shapes)
-    outside[inside] = False
-    return outside
-
-
-def _weights(demand: gpd.GeoDataFrame, home_unit: NDArray[np.int64], n_units: int) -> Weights:
-    residents = demand["residents"].to_numpy(dtype=float)
-    unknown = np.bincount(home_unit, weights=np.isnan(residents), minlength=n_units) > 0
-    total = np.bincount(home_unit, weights=np.nan_to_num(residents), minlength=n_units)
-    by_points = unknown | (total == 0)
-    weight = np.where(by_points[home_unit], 1.0, residents)
-    return Weights(residents, weight, ~unknown)
-
-
-def _road_flag(flags: Mapping[str, Objects]) -> Objects:
-    """Give one flag a facility: that of walkers, who may use most roads, if they are asked for."""
-    return flags["walk"] if "walk" in flags else next(iter(flags.values()))
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
-    """Verdicts on points, index by index."""
+class _County:
+    """Units and points, and who belongs to whom."""
 
-    state: NDArray[np.int8]  # position in STATES
-    minutes: Floats
-    limit: Floats  # of the alternative that decided
-    mode: Objects
-    facility: NDArray[np.int64]
-    reason: Objects
+    units: gpd.GeoDataFrame
+    access: TravelTimes
+    home_unit: Integers
+    land_unit: Integers
 
-
-def _judge_points(standard: Standard, nearest: Any, points: NDArray[np.int64]) -> _Judged:
-    """Judge points against a standard: every kind it needs, by the best alternative."""
-    worst: _Judged | None = None
-    for pool in pools_of(standard):
-        one = _judge_kind(standard, pool, nearest, points)
-        if worst is None:
-            worst = one
-            continue
-        # What decides a composite circle: a kind out of reach, then one in doubt, then the slowest.
-        rank = np.array([0, 2, 1])  # covered, uncovered, unknown
-        one_rank, worst_rank = rank[one.state], rank[worst.state]
-        slower = np.nan_to_num(one.minutes, nan=np.inf) > np.nan_to_num(worst.minutes, nan=np.inf)
-        takes = (one_rank > worst_rank) | ((one_rank == worst_rank) & slower)
-        worst = _Judged(
-            *(
-                np.where(takes, getattr(one, name), getattr(worst, name))
-                for name in _Judged.__dataclass_fields__
-            )
+    @classmethod
+    def of(cls, units: gpd.GeoDataFrame, access: TravelTimes) -> _County:
+        codes = pd.Index(units["unit_code"].to_numpy(dtype=object))
+        home, land = (
+            codes.get_indexer(table["unit_code"].to_numpy(dtype=object))
+            for table in (access.demand, access.area)
         )
-    if worst is None:  # pragma: no cover - a standard names at least one kind
-        raise AssertionError("a standard without kinds")
-    return worst
+        if (home < 0).any():
+            raise InputError("demand points name units that are not there: read both anew")
+        return cls(units, access, home.astype(np.int64), land.astype(np.int64))
+
+    def members(self, setting: str) -> Integers:
+        """Give the positions of the units a setting speaks of."""
+        if setting == "resettlement":
+            flagged = self.units["resettlement"] | self.units["hollow_village"]
+            return np.flatnonzero(flagged.to_numpy(dtype=bool))
+        return np.flatnonzero((self.units["setting"] == setting).to_numpy(dtype=bool))
+
+    def people(self, population: str) -> People:
+        """Count a group of people."""
+        return people_at(self.access.demand, self.units, self.home_unit, population)
+
+    def households(self) -> Floats:
+        """Share each unit's households out among its demand points, as its residents are."""
+        numbers = [
+            self.units["households"].to_numpy(dtype=float, na_value=np.nan),
+            self.access.demand["residents"].to_numpy(dtype=float),
+        ]
+        whole = np.bincount(self.home_unit, weights=numbers[1], minlength=len(self.units))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return numbers[0][self.home_unit] * numbers[1] / whole[self.home_unit]
 
 
-def _judge_kind(standard: Standard, pool: Pool, nearest: Any, points: NDArray[np.int64]) -> _Judged:
-    n = len(points)
-    best = np.full(n, np.inf)
-    minutes = np.full(n, np.nan)
-    limit = np.full(n, standard.limit_minutes)
-    mode = np.full(n, None, dtype=object)
-    facility = np.full(n, -1, dtype=np.int64)
-    reason = np.full(n, "", dtype=object)
-    perhaps = np.zeros(n, dtype=bool)
-    for alternative in standard.alternatives:
-        found: Nearest = nearest[(pool, alternative.mode)]
-        ratio = np.nan_to_num(found.minutes[points], nan=np.inf) / alternative.minutes
-        # The first alternative that passes decides (on foot, if that will do), else the nearest.
-        better = (ratio < best) & (best > 1 + ROUNDING)
-        best = np.where(better, ratio, best)
-        minutes = np.where(better, found.minutes[points], minutes)
-        limit = np.where(better, alternative.minutes, limit)
-        mode = np.where(better, alternative.mode, mode)
-        facility = np.where(better, found.facility[points], facility)
-        reason = np.where(reason == "", found.reason[points], reason)
-        doubtful = nearest.get((pool._replace(certain=False), alternative.mode))
-        if doubtful is not None:
-            perhaps |= doubtful.minutes[points] <= alternative.minutes + ROUNDING
-    covered = best <= 1 + ROUNDING
-    reason = np.where(np.isfinite(best), "too_far", reason)
-    reason = np.where(perhaps, "no_data", reason)
-    reason = np.where(covered, "", reason)
-    unknown = ~covered & np.isin(reason.astype(str), sorted(_CANNOT_TELL))
-    state = np.where(covered, 0, np.where(unknown, 2, 1)).astype(np.int8)
-    return _Judged(state, minutes, limit, mode, facility, reason)
+class _Part(NamedTuple):
+    """A standard and whom it applies to."""
+
+    standard: Standard
+    setting: str
+    members: Integers
+    homes: Integers
+    owner: Integers  # by home, the position of its unit in `members`
 
 
-def _point_table(
-    judged: _Judged, access: TravelTimes, homes: NDArray[np.int64], kind: str
-) -> pd.DataFrame:
-    ids = access.facilities["facility_id"].to_numpy(dtype=object)
-    demand = access.demand.iloc[homes]
-    return pd.DataFrame(
-        {
-            "demand_id": demand["demand_id"].to_numpy(),
-            "unit_code": demand["unit_code"].to_numpy(),
-            "kind": kind,
-            "residents": demand["residents"].to_numpy(dtype=float),
-            "minutes": judged.minutes,
-            "limit_minutes": judged.limit,
-            "mode": judged.mode,
-            "facility_id": np.where(judged.facility >= 0, ids[judged.facility], None),
-            "state": np.array(STATES, dtype=object)[judged.state],
-            "reason": judged.reason,
-        }
-    )
+def _parts(kind: str, plan: Plan, county: _County) -> Iterator[_Part]:
+    settings = ["resettlement"] if plan.standard(kind, "resettlement") else ["rural", "urban"]
+    for setting in settings:
+        standard = plan.standard(kind, setting)
+        if standard is not None:
+            members = county.members(setting)
+            local = np.full(len(county.units), -1, dtype=np.int64)
+            local[members] = np.arange(members.size)
+            owner = local[county.home_unit]
+            homes = np.flatnonzero(owner >= 0)
+            yield _Part(standard, setting, members, homes, owner[homes])
 
 
-def _sum_by_state(
-    state: NDArray[np.int8], owner: NDArray[np.int64], values: Floats, members: NDArray[np.int64]
-) -> Floats:
-    """Give sums by member unit (rows) and state (columns)."""
-    table = np.zeros((members.max(initial=-1) + 1, len(STATES)))
-    np.add.at(table, (owner, state), values)
-    return table[members]
+def _judge(
+    kind: str, plan: Plan, county: _County
+) -> tuple[dict[str, NDArray[np.generic]], list[PointVerdicts]]:
+    """Judge every unit and demand point by one kind's standards."""
+    parts = list(_parts(kind, plan, county))
+    table = _empty_columns(kind, county.units)
+    verdicts = {inside: _judge_homes(parts, county, inside=inside) for inside in (False, True)}
+    crowd = [county.people(part.standard.population) for part in parts]
+    for part, people, judged, inner in zip(
+        parts, crowd, verdicts[False], verdicts[True], strict=True
+    ):
+        _fill(table, part, people, judged, inner, county)
+    points = [
+        PointVerdicts(part.standard, part.setting, part.homes, people, judged)
+        for part, people, judged in zip(parts, crowd, verdicts[False], strict=True)
+    ]
+    return table, points
 
 
-def _judge_units(
-    standard: Standard,
-    judged: _Judged,
-    owner: NDArray[np.int64],
-    weights: Weights,
-    homes: NDArray[np.int64],
-    members: NDArray[np.int64],
-    residents: Floats,
-) -> pd.DataFrame:
-    weight = weights.weight[homes]
-    parts = _sum_by_state(judged.state, owner, weight, members)
-    people = _sum_by_state(judged.state, owner, weights.residents[homes], members)
-    people[~weights.known[members]] = np.nan
-    # Where no point says where they live, a unit's people are unknown, not absent.
-    nowhere = ~np.isin(members, owner)
-    people[nowhere, STATES.index("unknown")] = residents[nowhere]
-    total = parts.sum(axis=1)
-    needed = standard.unit_share * total - ROUNDING
-    state = np.where(parts[:, 0] >= needed, 0, np.where(parts[:, 0] + parts[:, 2] >= needed, 2, 1))
-    state[total == 0] = 2  # nobody is known to live there
-    table = pd.DataFrame(
-        {
-            "reachable_state": np.array(STATES, dtype=object)[state],
-            "people_covered": people[:, 0],
-            "people_uncovered": people[:, 1],
-            "people_unknown": people[:, 2],
-            "people_share": np.divide(
-                parts[:, 0], total, out=np.full(len(members), np.nan), where=total > 0
-            ),
+def _judge_homes(parts: Sequence[_Part], county: _County, *, inside: bool) -> list[Judged]:
+    judged = [
+        judge_points(part.standard, county.access, part.homes, inside=inside) for part in parts
+    ]
+    if all(part.standard.capacity_m2_per_100_households is None for part in parts):
+        return judged
+    area = county.access.facilities["floor_area_m2"].to_numpy(dtype=float)
+    rows = [(part.standard, one, part.homes) for part, one in zip(parts, judged, strict=True)]
+    return keep_to_capacity(rows, county.households(), area)
+
+
+_CODES = ("reachable_state", "reachable_state_inside", "on_foot_state")
+_NUMBERS = (
+    "minutes",
+    "limit_minutes",
+    "people",
+    *(f"people_{state}" for state in STATES),
+    "people_share",
+    "people_on_foot",
+    "people_covered_inside",
+    "kinds_reached",
+    "kinds_asked",
+    *(f"area_{state}_m2" for state in STATES),
+    "area_covered_inside_m2",
+)
+_WORDS = ("mode", "measure")
+_LEDGER_STATES = (
+    "ledger_state",
+    "ledger_rule_state",
+    "ledger_state_unshared",
+    "ledger_state_inside",
+)
+
+
+def _empty_columns(kind: str, units: gpd.GeoDataFrame) -> dict[str, NDArray[np.generic]]:
+    """Give the columns of one kind's verdicts, as for units that no standard speaks of."""
+    n = len(units)
+    return {
+        "kind": np.full(n, kind, dtype=object),
+        "setting": units["setting"].to_numpy(dtype=object).copy(),
+        **{name: np.full(n, _NOT_APPLICABLE, dtype=np.int8) for name in _CODES},
+        **{name: np.full(n, "not_applicable", dtype=object) for name in _LEDGER_STATES},
+        **{
+            name: np.full(n, "", dtype=object)
+            for name in ("reachable_reason", "ledger_reason", "ledger_rule_reason")
         },
-        index=members,
-    )
-    table["reachable_reason"] = _main_reason(judged, owner, weight, members, state)
-    middle = _weighted_median(judged.minutes, owner, weight)
-    typical = pd.DataFrame(
-        {
-            "minutes": judged.minutes[middle],
-            "limit_minutes": judged.limit[middle],
-            "mode": judged.mode[middle],
-            "facility": judged.facility[middle],
-        },
-        index=owner[middle],
-    )
-    return table.join(typical)
+        **{name: np.full(n, np.nan) for name in _NUMBERS},
+        **{name: np.full(n, None, dtype=object) for name in _WORDS},
+        **{name: np.full(n, -1, dtype=np.int64) for name in ("facility", "ledger_facility")},
+    }
 
 
-def _main_reason(
-    judged: _Judged,
-    owner: NDArray[np.int64],
-    weight: Floats,
-    members: NDArray[np.int64],
-    state: NDArray[np.int64],
-) -> Objects:
-    """Give the reason that keeps most people of a unit from being covered."""
-    open_ = judged.state != 0
-    frame = pd.DataFrame(
-        {"owner": owner[open_], "reason": judged.reason[open_], "weight": weight[open_]}
-    )
-    sums = frame.groupby(["owner", "reason"], sort=True)["weight"].sum().reset_index()
-    first = sums.sort_values("weight", ascending=False, kind="stable").drop_duplicates("owner")
-    reason = first.set_index("owner")["reason"].reindex(members).fillna("no_data").to_numpy(object)
-    return np.where(state == 0, "", reason)
+def _fill(
+    table: dict[str, NDArray[np.generic]],
+    part: _Part,
+    people: People,
+    judged: Judged,
+    inner: Judged,
+    county: _County,
+) -> None:
+    """Write the verdicts on the units of one part into the columns."""
+    standard, at = part.standard, part.members
+    found = judge_units(standard, judged, part.owner, people, part.homes, at)
+    modes = county.access.searches.modes
+    walked = any(modes[alternative.mode].on_foot for alternative in standard.alternatives)
+    inside = judge_units(standard, inner, part.owner, people, part.homes, at)
+    columns = {
+        "reachable_state": found["state"],
+        "reachable_state_inside": inside["state"],
+        "reachable_reason": _REASON_WORDS[found["reason"]],
+        "on_foot_state": found["on_foot_state"] if walked else _NOT_APPLICABLE,
+        "people": people.total[at],
+        **{f"people_{state}": found[state] for state in STATES},
+        "people_share": found["share"],
+        "people_on_foot": found["on_foot"],
+        "people_covered_inside": inside["covered"],
+        **_score(part, judged, people),
+        **_typical(standard, judged, found["point"]),
+        **_area(part, county),
+    }
+    if standard.on_ledger:
+        ledger = ledger_verdicts(
+            standard, county.units, county.access, at, people, county.home_unit
+        )
+        columns |= _ledger_columns(ledger)
+    for name, values in columns.items():
+        table[name][at] = values
+    table["setting"][at] = part.setting
 
 
-def _weighted_median(
-    minutes: Floats, owner: NDArray[np.int64], weight: Floats
-) -> NDArray[np.int64]:
-    """Give for each owner the position of the point by which half of its weight is reached."""
-    order = np.lexsort((np.nan_to_num(minutes, nan=np.inf), owner))
-    sums = np.cumsum(weight[order])
-    owners = owner[order]
-    last = np.r_[owners[1:] != owners[:-1], True] if owners.size else np.zeros(0, dtype=bool)
-    ends = sums[last]
-    starts = np.r_[0.0, ends[:-1]]
-    group = np.cumsum(np.r_[False, owners[1:] != owners[:-1]]) if owners.size else owners
-    half = (starts + (ends - starts) / 2)[group]
-    reached = sums >= half - ROUNDING
-    first = (
-        reached & ~np.r_[False, reached[:-1] & (group[1:] == group[:-1])]
-        if owners.size
-        else reached
-    )
-    return order[first]
+def _ledger_columns(ledger: LedgerVerdicts) -> dict[str, NDArray[np.generic]]:
+    return {
+        "ledger_state": ledger.state,
+        "ledger_reason": ledger.reason,
+        "ledger_facility": ledger.facility,
+        "ledger_rule_state": ledger.rule_state,
+        "ledger_rule_reason": ledger.rule_reason,
+        "ledger_state_unshared": ledger.state_unshared,
+        "ledger_state_inside": ledger.state_inside,
+    }
 
 
-def _area(
-    judged: _Judged,
-    access: TravelTimes,
-    land: NDArray[np.int64],
-    land_unit: NDArray[np.int64],
-    members: NDArray[np.int64],
-) -> pd.DataFrame:
-    area = access.area["area_m2"].to_numpy(dtype=float)[land]
-    sums = _sum_by_state(judged.state, land_unit[land], area, members)
-    return pd.DataFrame(sums, index=members, columns=[f"area_{state}_m2" for state in STATES])
+def _typical(standard: Standard, judged: Judged, point: Integers) -> dict[str, NDArray[np.generic]]:
+    """Give the trip by which half of each unit is there."""
+    there = point >= 0
+    at = point[there]
+    ways = np.array([(each.mode, each.measure) for each in standard.alternatives], dtype=object).T
+    minutes, limit = np.full(point.size, np.nan), np.full(point.size, np.nan)
+    facility = np.full(point.size, -1, dtype=np.int64)
+    words = np.full((2, point.size), None, dtype=object)
+    minutes[there], limit[there] = judged.minutes[at], judged.limit_minutes[at]
+    facility[there] = judged.facility[at]
+    words[:, there] = np.where(np.isnan(judged.minutes[at]), None, ways[:, judged.alternative[at]])
+    return {
+        "minutes": minutes,
+        "limit_minutes": limit,
+        "facility": facility,
+        "mode": words[0],
+        "measure": words[1],
+    }
 
 
-def _not_applicable(members: NDArray[np.int64], kind: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "kind": kind,
-            "ledger_state": "not_applicable",
-            "reachable_state": "not_applicable",
-            "ledger_reason": "",
-            "reachable_reason": "",
-            "facility": -1,
-            "ledger_facility": -1,
-        },
-        index=members,
-    )
+def _score(part: _Part, judged: Judged, people: People) -> dict[str, Floats]:
+    """Give how many kinds at least the unit's share of people reach, and of how many."""
+    asked = len(part.standard.required_kinds) + len(part.standard.further_kinds)
+    weight = people.weight[part.homes]
+    total = np.bincount(part.owner, weights=weight, minlength=part.members.size)
+    reached = np.full(part.members.size, -1.0)
+    for count in range(asked + 1):
+        there = np.bincount(
+            part.owner,
+            weights=np.where(judged.kinds_reached >= count, weight, 0.0),
+            minlength=part.members.size,
+        )
+        reached[there >= part.standard.unit_share * total - 1e-9] = count
+    reached[total == 0] = np.nan
+    return {"kinds_reached": reached, "kinds_asked": np.full(part.members.size, float(asked))}
+
+
+def _area(part: _Part, county: _County) -> dict[str, Floats]:
+    n = part.members.size
+    local = np.full(len(county.units), -1, dtype=np.int64)
+    local[part.members] = np.arange(n)
+    owner = local[county.land_unit]
+    land = np.flatnonzero(owner >= 0)
+    area = county.access.area["area_m2"].to_numpy(dtype=float)[land]
+    sums = {
+        inside: sum_by_state(
+            judge_points(part.standard, county.access, land, area=True, inside=inside).state,
+            owner[land],
+            area,
+            n,
+        )
+        for inside in (False, True)
+    }
+    return {
+        **{f"area_{state}_m2": sums[False][:, code] for code, state in enumerate(STATES)},
+        "area_covered_inside_m2": sums[True][:, 0],
+    }
+
+
+def _road_flag(access: TravelTimes, plan: Plan) -> Objects:
+    """Give one flag a facility: that of walkers, who may use most roads, if they are asked for."""
+    joins = access.searches.joins
+    on_foot = [mode for mode in joins if plan.modes[mode].on_foot]
+    return joins[on_foot[0] if on_foot else next(iter(joins))].sites.flag
 
 
 def _verdict_table(
-    stacked: pd.DataFrame, units: gpd.GeoDataFrame, facilities: gpd.GeoDataFrame
+    tables: Sequence[dict[str, NDArray[np.generic]]],
+    units: gpd.GeoDataFrame,
+    facilities: gpd.GeoDataFrame,
 ) -> pd.DataFrame:
     """Give the verdicts their names: one row a unit × kind, kinds in the plan's order."""
     ids = np.array([*facilities["facility_id"], None], dtype=object)
-    position = stacked.index.to_numpy()
-    names = units[["unit_code", "name", "township", "setting", "residents", "households"]]
-    table = names.iloc[position].reset_index(drop=True)
-    for column in (
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    position = np.tile(np.arange(len(units)), len(tables))
+    names = units[["unit_code", "name", "township"]].iloc[position].reset_index(drop=True)
+    numbers = units[["residents", "households"]].iloc[position].reset_index(drop=True)
+    rest = {
+        name: _STATE_WORDS[values] if name in _CODES else values
+        for name, values in columns.items()
+        if name not in {"setting", "facility", "ledger_facility"}
+    }
+    first = [
         "kind",
         "ledger_state",
         "ledger_reason",
@@ -457,23 +578,48 @@ def _verdict_table(
         "minutes",
         "limit_minutes",
         "mode",
-        "people_covered",
-        "people_uncovered",
-        "people_unknown",
-        "people_share",
-        "area_covered_m2",
-        "area_uncovered_m2",
-        "area_unknown_m2",
-    ):
-        table[column] = stacked[column].to_numpy() if column in stacked else np.nan
+        "measure",
+    ]
+    order = [*first, *(name for name in rest if name not in first)]
+    table = pd.concat(
+        [
+            names,
+            pd.DataFrame({"setting": columns["setting"]}),
+            numbers,
+            pd.DataFrame({name: rest[name] for name in order}),
+        ],
+        axis=1,
+    )
     for column in ("facility", "ledger_facility"):
-        table[f"{column}_id"] = ids[stacked[column].fillna(-1).to_numpy(dtype=int)]
-    table["shared"] = _is_shared(table, facilities)
+        table[f"{column}_id"] = ids[columns[column]]
+    table["shared"] = _is_shared(columns, table, facilities)
     return table
 
 
-def _is_shared(table: pd.DataFrame, facilities: gpd.GeoDataFrame) -> pd.Series:
+def _is_shared(
+    columns: dict[str, NDArray[np.generic]], table: pd.DataFrame, facilities: gpd.GeoDataFrame
+) -> NDArray[np.bool_]:
     """Tell which units are covered on the ledger by another unit's facility."""
-    keeper = facilities.set_index("facility_id")["unit_code"]
-    host = table["ledger_facility_id"].map(keeper)
-    return (table["ledger_state"] == "covered") & host.notna() & (host != table["unit_code"])
+    keeper = facilities["unit_code"].fillna("").to_numpy(dtype=object)
+    host = np.append(keeper, "")[columns["ledger_facility"]]
+    own = table["unit_code"].to_numpy(dtype=object)
+    return (columns["ledger_state"] == "covered") & (host != "") & (host != own)
+
+
+def _group_rates(report: CoverageReport) -> Iterator[tuple[object, ...]]:
+    county = _County.of(report.units, report.access)
+    modes = report.plan.modes
+    for kind in report.plan.kinds:
+        for part in _parts(kind, report.plan, county):
+            for group in report.plan.groups:
+                standard = replace(
+                    group.standard(part.standard, modes), capacity_m2_per_100_households=None
+                )
+                people = county.people(group.population)
+                judged = judge_points(standard, report.access, part.homes)
+                found = judge_units(standard, judged, part.owner, people, part.homes, part.members)
+                sums = [float(found[state].sum()) for state in STATES]
+                total = float(sum(sums))
+                share = sums[0] / total if total else np.nan
+                mode = standard.alternatives[0].mode
+                yield kind, part.setting, group.population, mode, *sums, total, share

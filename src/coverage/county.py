@@ -27,10 +27,11 @@ from .isochrones import isochrones
 from .layers import read_layer
 from .maps import coverage_map
 from .network import RoadNetwork
+from .plans import load_plan
 from .projects import propose_projects
 from .roads import read_roads
 from .sample import sample_county
-from .standards import Plan, load_plan
+from .standards import Plan
 from .tomlfile import check_keys, read_toml, require
 from .travel import travel_times
 from .units import read_units

@@ -27,7 +27,7 @@ from .postgis import is_database_url
 from .quantities import is_blank, read_flags, read_numbers, read_text, read_words
 from .schema import canonical_name, rename_columns
 from .sheets import EXCEL, TEXT, Sheet, read_sheets
-from .terms import labels
+from .terms import facility_kinds
 
 __all__ = ["is_ledger", "read_facilities"]
 
@@ -147,8 +147,8 @@ def read_facilities(
     """
     if datum is not None:
         canonical_datum(datum)  # raises, naming what is known
-    if kind is not None and kind not in labels("kind"):
-        raise InputError(f"kind must be one of {', '.join(labels('kind'))}, not {kind!r}")
+    if kind is not None and kind not in facility_kinds():
+        raise InputError(f"kind must be one of {', '.join(facility_kinds())}, not {kind!r}")
     if is_ledger(source):
         frame, log = _from_ledger(
             Path(str(source)), kind=kind, datum=datum, columns=columns, units=units
@@ -353,9 +353,9 @@ def _kind_words() -> dict[str, str]:
     words = {word: kind for kind, them in tomllib.loads(preset)["words"].items() for word in them}
     return {
         **words,
-        **{label: kind for kind, label in labels("kind").items()},
-        **{label: kind for kind, label in labels("kind", "en").items()},
-        **{kind: kind for kind in labels("kind")},
+        **{label: kind for kind, label in facility_kinds().items()},
+        **{label: kind for kind, label in facility_kinds("en").items()},
+        **{kind: kind for kind in facility_kinds()},
     }
 
 
@@ -464,7 +464,7 @@ def _kinds(values: pd.Series, kind: str | None, log: IntakeLog) -> pd.Series:
     found = pd.Series(kinds[number], index=values.index)
     if kind is not None:
         found = found.where(values.notna(), kind)
-    known = "、".join(labels("kind").values())
+    known = "、".join(facility_kinds().values())
     log.at("facility.kind", found.isna(), field="kind", values=values, words=known)
     return found
 

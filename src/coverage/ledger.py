@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .standards import Plan, Standard
-from .travel import TravelTimes, minutes_to_facility
-from .verdicts import ROUNDING, Weights
+from .standards import Standard
+from .travel import TravelTimes, agreed_minutes
+from .verdicts import ROUNDING, People
 
-__all__ = ["ledger_verdicts"]
+__all__ = ["LedgerVerdicts", "ledger_verdicts"]
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Objects = NDArray[np.object_]
 
 # From best to worst: of a unit's rows the best decides, and of failing ones the nearest to passing
 # tells what the unit lacks.
@@ -27,132 +33,195 @@ _OUTCOMES = (
 _COVERED, _NO_DATA, _SHORT_HOURS, _TOO_SMALL, _TOO_FAR, _CLOSED, _NO_FACILITY = range(
     len(_OUTCOMES)
 )
+_STATES, _REASONS = (np.array(words, dtype=object) for words in zip(*_OUTCOMES, strict=True))
+
+
+class LedgerVerdicts(NamedTuple):
+    """Verdicts on units, index by index.
+
+    Attributes
+    ----------
+    state, reason : ndarray of object
+        The ledger's: where it carries an official flag (是否覆盖), that flag unchanged.
+    facility : ndarray of int
+        Position of the facility that decided, -1 where none.
+    rule_state, rule_reason : ndarray of object
+        By the rule alone (核定口径), whatever the flag says.
+    state_unshared, state_inside : ndarray of object
+        Without agreements to share; without facilities beyond the border.
+    """
+
+    state: Objects
+    reason: Objects
+    facility: Integers
+    rule_state: Objects
+    rule_reason: Objects
+    state_unshared: Objects
+    state_inside: Objects
+
+
+class _Rows(NamedTuple):
+    """The ledger's rows that speak of the units to judge."""
+
+    row: Integers
+    owner: Integers  # position in `members`
+    outcome: Integers
+    facility: Integers
+    flag: Floats  # 1 covered, 0 not, NaN where the ledger does not say
+
+    def of(self, kept: NDArray[np.bool_]) -> _Rows:
+        return _Rows(*(column[kept] for column in self))
 
 
 def ledger_verdicts(
     standard: Standard,
     units: gpd.GeoDataFrame,
-    facilities: gpd.GeoDataFrame,
     access: TravelTimes,
-    plan: Plan,
-    members: NDArray[np.int64],
-    weights: Weights,
-    home_unit: NDArray[np.int64],
-) -> pd.DataFrame:
+    members: Integers,
+    people: People,
+    home_unit: Integers,
+) -> LedgerVerdicts:
     """Judge units as the official indicator does: what they have, or share by agreement.
 
     Parameters
     ----------
     standard : Standard
         Its least size and hours, and the time an agreement may cost.
-    units, facilities : GeoDataFrame
-        As the readers give them.
-    access, plan
-        For the way to a facility that is shared.
+    units : GeoDataFrame
+        As `read_units` gives them.
+    access : TravelTimes
+        The facilities, and the way to one that is shared.
     members : ndarray of int
         Positions in `units` of those to judge.
-    weights : Weights
-        How much each demand point counts.
+    people : People
+        By demand point.
     home_unit : ndarray of int
         By demand point, the position of its unit.
 
     Returns
     -------
-    DataFrame
-        `ledger_state`, `ledger_reason` and `ledger_facility` (position, -1 where none), indexed
-        by `members`. Where the ledger carries an official flag it is used unchanged.
+    LedgerVerdicts
+        Index by index with `members`.
     """
-    if not standard.on_ledger:
-        return _table(members, "not_applicable", "", -1)
-    position = pd.Series(members, index=units["unit_code"].to_numpy()[members])
-    keeper = facilities["unit_code"].map(position).to_numpy(dtype=float, na_value=np.nan)
-    rows = np.flatnonzero(facilities["kind"].isin(standard.kinds).to_numpy() & ~np.isnan(keeper))
-    owner = keeper[rows].astype(np.int64)
-
+    facilities, outside = access.facilities, access.searches.outside
+    status = facilities["status"].to_numpy(dtype=object)
+    keeper = pd.Index(units["unit_code"].to_numpy(dtype=object)[members]).get_indexer(
+        facilities["unit_code"].to_numpy(dtype=object)
+    )
+    row = np.flatnonzero(
+        facilities["kind"].isin(standard.required_kinds).to_numpy() & (keeper >= 0)
+    )
+    owner = keeper[row].astype(np.int64)
     quality = _quality(standard, facilities)
-    outcome, facility = quality[rows], rows.copy()
-    row_of = pd.Series(np.arange(len(facilities)), index=facilities["facility_id"].to_numpy())
-    hosts = facilities["served_by"].map(row_of).to_numpy(dtype=float, na_value=np.nan)
-    for number in np.flatnonzero((facilities["status"] == "shared").to_numpy()[rows]):
-        host = hosts[rows[number]]
-        facility[number] = -1 if np.isnan(host) else int(host)
-        homes = np.flatnonzero(home_unit == owner[number])
-        outcome[number] = (
-            _NO_DATA  # the agreement names nobody we know
-            if np.isnan(host)
-            else _agreement(
-                standard, access, plan, int(host), quality, homes, weights.weight[homes]
-            )
+    outcome, facility = quality[row], row.copy()
+    shared = status[row] == "shared"
+    if shared.any():
+        host = pd.Index(facilities["facility_id"].to_numpy(dtype=object)).get_indexer(
+            facilities["served_by"].to_numpy(dtype=object)[row[shared]]
         )
-    official = facilities["official_covered"].to_numpy(dtype=float, na_value=np.nan)[rows]
-    flagged = pd.Series(official).groupby(owner).max()
-    by_flag = pd.Series(owner).map(flagged).to_numpy(dtype=float)
-    outcome = np.where(np.isnan(by_flag), outcome, np.where(by_flag > 0, _COVERED, _NO_FACILITY))
-
-    order = np.lexsort((rows, outcome, owner))
-    first = order[np.r_[True, owner[order][1:] != owner[order][:-1]]] if order.size else order
-    best = pd.DataFrame(
-        {"outcome": outcome[first], "facility": facility[first]}, index=owner[first]
-    ).reindex(members)
-    code = best["outcome"].fillna(_NO_FACILITY).to_numpy(dtype=np.int64)
-    named = np.where(code == _NO_FACILITY, -1, best["facility"].fillna(-1)).astype(np.int64)
-    state, reason = np.array(_OUTCOMES, dtype=object)[code].T
-    return _table(members, state, reason, named)
-
-
-def _table(
-    members: NDArray[np.int64], state: object, reason: object, facility: object
-) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"ledger_state": state, "ledger_reason": reason, "ledger_facility": facility}, index=members
+        facility[shared] = host
+        outcome[shared] = _agreements(
+            standard,
+            access,
+            host.astype(np.int64),
+            members[owner[shared]],
+            quality,
+            people,
+            home_unit,
+        )
+    flag = facilities["official_covered"].to_numpy(dtype=float, na_value=np.nan)[row]
+    rows = _Rows(row, owner, outcome, facility, flag)
+    decided, facility = _best(_by_flag(rows), members.size)
+    rule, _ = _best(rows, members.size)
+    beyond = (
+        outside[np.where(facility_known := rows.facility >= 0, rows.facility, 0)] & facility_known
+    )
+    unshared, _ = _best(_by_flag(rows.of(~shared)), members.size)
+    inside, _ = _best(_by_flag(rows.of(~beyond)), members.size)
+    return LedgerVerdicts(
+        _STATES[decided],
+        _REASONS[decided],
+        facility,
+        _STATES[rule],
+        _REASONS[rule],
+        _STATES[unshared],
+        _STATES[inside],
     )
 
 
-def _quality(standard: Standard, facilities: gpd.GeoDataFrame) -> NDArray[np.int64]:
+def _by_flag(rows: _Rows) -> _Rows:
+    """Let the official flag decide for units that have one on any row."""
+    flagged = pd.Series(rows.flag).groupby(rows.owner).transform("max").to_numpy(dtype=float)
+    by_flag = np.where(flagged > 0, _COVERED, _NO_FACILITY)
+    return rows._replace(outcome=np.where(np.isnan(flagged), rows.outcome, by_flag))
+
+
+def _best(rows: _Rows, n: int) -> tuple[Integers, Integers]:
+    """Give each unit's best outcome and the facility that has it."""
+    order = np.lexsort((rows.row, rows.outcome, rows.owner))
+    owner = rows.owner[order]
+    first = order[np.r_[True, owner[1:] != owner[:-1]][: order.size]]
+    outcome = np.full(n, _NO_FACILITY)
+    facility = np.full(n, -1, dtype=np.int64)
+    outcome[rows.owner[first]] = rows.outcome[first]
+    facility[rows.owner[first]] = rows.facility[first]
+    facility[outcome == _NO_FACILITY] = -1
+    return outcome, facility
+
+
+def _quality(standard: Standard, facilities: gpd.GeoDataFrame) -> Integers:
     """Judge every facility against a standard's size and hours, whose-ever it is."""
-    outcome = np.full(len(facilities), _COVERED)
-    tests = (
+    status = facilities["status"].to_numpy(dtype=object)
+    outcome = np.where(status == "unknown", _NO_DATA, _COVERED)
+    for least, column, fault in (
         (standard.min_hours_per_day, "hours_per_day", _SHORT_HOURS),
         (standard.min_floor_area_m2, "floor_area_m2", _TOO_SMALL),
-    )
-    for least, column, fault in tests:
+    ):
         if least is not None:
             value = facilities[column].to_numpy(dtype=float)
             # A known fault tells more than an unknown value.
             outcome[np.isnan(value) & (outcome == _COVERED)] = _NO_DATA
             outcome[value < least] = fault
-    outcome[(facilities["status"] != "in_use").to_numpy()] = _CLOSED
+    outcome[~np.isin(status, ["in_use", "unknown"])] = _CLOSED
     return outcome
 
 
-def _agreement(
+def _agreements(
     standard: Standard,
     access: TravelTimes,
-    plan: Plan,
-    host: int,
-    quality: NDArray[np.int64],
-    homes: NDArray[np.int64],
-    weight: NDArray[np.float64],
-) -> int:
-    """Judge a sharing agreement: the host qualifies and most residents get there in time."""
-    if quality[host] != _COVERED:
-        return int(quality[host])
-    if access.facilities.geometry.iloc[host] is None or homes.size == 0:
-        return _NO_DATA
-    reached = np.zeros(homes.size, dtype=bool)
-    told = np.zeros(homes.size, dtype=bool)
+    host: Integers,
+    unit: Integers,
+    quality: Integers,
+    people: People,
+    home_unit: Integers,
+) -> Integers:
+    """Judge agreements to share: the host qualifies and most people get there in time."""
+    outcome = np.where(host >= 0, quality[host], _NO_DATA)  # it may name nobody we know
+    asked = np.flatnonzero(outcome == _COVERED)
+    by_unit = np.argsort(home_unit, kind="stable")
+    ends = np.searchsorted(home_unit[by_unit], [unit[asked], unit[asked] + 1])
+    count = ends[1] - ends[0]
+    agreement = np.repeat(np.arange(asked.size), count)
+    offset = np.arange(agreement.size) - np.repeat(np.cumsum(count) - count, count)
+    home = by_unit[np.repeat(ends[0], count) + offset]
+    reached = np.zeros(home.size, dtype=bool)
+    told = np.zeros(home.size, dtype=bool)
     for alternative in standard.alternatives:
-        minutes = minutes_to_facility(
-            access,
-            plan,
-            host,
-            homes,
-            mode=alternative.mode,
-            limit_minutes=alternative.minutes + ROUNDING,
-        )
-        reached |= minutes <= alternative.minutes + ROUNDING
+        limit = alternative.limit_minutes(access.searches.modes) + ROUNDING
+        way = access.way(standard, alternative)
+        minutes = agreed_minutes(access, host[asked][agreement], home, way, limit_minutes=limit)
+        reached |= minutes <= limit
         told |= ~np.isnan(minutes)
-    needed = standard.unit_share * weight.sum() - ROUNDING
-    if weight[reached].sum() >= needed:
-        return _COVERED
-    return _NO_DATA if weight[reached | ~told].sum() >= needed else _TOO_FAR
+    weight = people.weight[home]
+
+    def weighed(rows: NDArray[np.bool_]) -> Floats:
+        return np.bincount(agreement[rows], weights=weight[rows], minlength=asked.size)
+
+    total = np.bincount(agreement, weights=weight, minlength=asked.size)
+    needed = standard.unit_share * total - ROUNDING
+    outcome[asked] = np.where(
+        (weighed(reached) >= needed) & (total > 0),
+        _COVERED,
+        np.where((weighed(reached | ~told) >= needed) | (total == 0), _NO_DATA, _TOO_FAR),
+    )
+    return outcome

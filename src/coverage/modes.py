@@ -16,8 +16,9 @@ from types import MappingProxyType
 
 from .errors import InputError
 
-__all__ = ["MODES", "SLOPE_RULES", "Mode", "mode_named"]
+__all__ = ["MINUTES_PER_METRE_AT_1_KPH", "MODES", "SLOPE_RULES", "Mode", "mode_named"]
 
+MINUTES_PER_METRE_AT_1_KPH = 60.0 / 1000.0
 SLOPE_RULES = ("", "tobler", "tobler_mean")
 
 _NOT_ON_FOOT = frozenset({"motorway", "motorway_link", "raceway", "construction", "proposed"})
@@ -114,6 +115,11 @@ class Mode:
                 f"mode {self.name}: junction_delay_s must be seconds from 0 to 600, not "
                 f"{self.junction_delay_s!r}"
             )
+
+    @property
+    def on_foot(self) -> bool:
+        """Whether it is a way of walking: it asks who may walk."""
+        return "foot" in self.access_keys
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -23,6 +23,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from .errors import NetworkError
+from .modes import MINUTES_PER_METRE_AT_1_KPH
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -35,7 +36,6 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _EDGE_COLUMNS = ("u", "v", "length_m", "oneway", "highway")
-_MINUTES_PER_METRE_AT_1_KPH = 60.0 / 1000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -403,9 +403,7 @@ def _compile(roads: RoadNetwork, mode: Mode, where: UsableRoads) -> ModeNetwork:
     u, v = edges["u"].to_numpy(np.int64), edges["v"].to_numpy(np.int64)
     minutes = np.full(len(edges), np.inf)
     minutes[where.usable] = (
-        edges["length_m"].to_numpy(float)
-        * _MINUTES_PER_METRE_AT_1_KPH
-        / _speed_by_edge(edges, mode)
+        edges["length_m"].to_numpy(float) * MINUTES_PER_METRE_AT_1_KPH / _speed_by_edge(edges, mode)
     )[where.usable]
     forward, backward = minutes, minutes.copy()
     if mode.slope and "slope_forward" in edges:

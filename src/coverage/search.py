@@ -22,8 +22,10 @@ import shapely
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
 
 from .errors import InputError
+from .modes import MINUTES_PER_METRE_AT_1_KPH
 from .network import ModeNetwork
 from .snapping import Snaps
 
@@ -35,6 +37,7 @@ __all__ = [
     "Parts",
     "SiteBatch",
     "SiteSearch",
+    "StraightSearch",
     "Trips",
     "pair_minutes",
     "reached_parts",
@@ -47,7 +50,6 @@ Integers = NDArray[np.int64]
 
 DIRECTIONS = ("to_facility", "from_facility")
 ENGINES = ("scipy", "networkx")
-_MINUTES_PER_METRE_AT_1_KPH = 0.06
 # A search within a limit is run for so many neighbouring sites on the part of the network that any
 # of them reaches: SciPy's Dijkstra pays for every node it is given, reached or not.
 _SITES_AT_ONCE = 8
@@ -102,7 +104,7 @@ class Trips:
     @property
     def leg_rate(self) -> float:
         """Minutes for each straight metre between a point and the road."""
-        return _MINUTES_PER_METRE_AT_1_KPH * self.leg_detour / self.net.mode.leg_speed_kph
+        return MINUTES_PER_METRE_AT_1_KPH * self.leg_detour / self.net.mode.leg_speed_kph
 
     @property
     def matrix(self) -> csr_array:
@@ -270,21 +272,173 @@ class SiteSearch:
         reason[~reached] = self._why_not(points.take(np.flatnonzero(~reached)))
         return Nearest(np.where(reached, minutes, np.nan), site, reason)
 
-    def _along_same_edge(
-        self, points: Snaps, joined: Integers, leg: Floats, minutes: Floats, site: Integers
-    ) -> None:
-        """Improve the minutes of points that share an edge with a site, going along that edge."""
+    def next_nearest(self, points: Snaps, first: Nearest) -> Nearest:
+        """Give each point's nearest chosen site other than its nearest.
+
+        Parameters
+        ----------
+        points : Snaps
+            The points.
+        first : Nearest
+            What `nearest` found for them.
+
+        Returns
+        -------
+        Nearest
+            Index by index with `points`. Where there is none, `reason` says why no site other
+            than the nearest is reached.
+
+        Notes
+        -----
+        The nodes whose nearest site is the same are its realm; the realms are the network Voronoi
+        diagram (Erwig 2000; Okabe & Sugihara 2012), which one search from all sites at once finds.
+        With the second nearest it is the diagram of order 2, which one more search finds:
+
+        Follow the fastest way from a node to a site other than its nearest. Either it stays in the
+        node's realm to the end, where that site stands in the realm of another; or it enters the
+        realm by an edge from a neighbouring one, and then no site beyond is nearer than the
+        neighbour's own. So the second search starts at those edges, with the minutes of the node
+        across, and at the sites that are not the nearest of the ends of their own edge; it never
+        leaves a realm. Together that costs two Dijkstra runs, whatever the number of sites.
+
+        References
+        ----------
+        Erwig, M. (2000). The graph Voronoi diagram with applications. *Networks* 36(3), 156–163.
+
+        Okabe, A. & Sugihara, K. (2012). *Spatial Analysis along Networks: Statistical and
+        Computational Methods*. Wiley.
+        """
+        trips, net = self.trips, self.trips.net
+        count = points.edge.size
+        joined = np.flatnonzero(points.edge >= 0)
+        edge = points.edge[joined]
+        at_u, at_v = trips.ends(edge, points.fraction[joined], outward=trips.to_facility)
+        leg = points.leg_m[joined] * trips.leg_rate
+        taken = first.facility[joined]
+        best = np.full(joined.size, np.inf)
+        site = np.full(joined.size, -1, dtype=np.int64)
+
+        def offer(minutes: Floats, other: Integers, who: Integers | slice = slice(None)) -> None:
+            better = (minutes < best[who]) & (other != taken[who])
+            best[who] = np.where(better, minutes, best[who])
+            site[who] = np.where(better, other, site[who])
+
+        second_minutes, second_site = self._second
+        for minutes, sites in (
+            (self.node_minutes, self.node_site),
+            (second_minutes, second_site),
+        ):
+            offer(at_u + minutes[net.u[edge]] + leg, sites[net.u[edge]])
+            offer(at_v + minutes[net.v[edge]] + leg, sites[net.v[edge]])
+        who, other, total = self._direct(points, joined, leg)
+        kept = other != taken[who]
+        who, other, total = who[kept], other[kept], total[kept]
+        ranked = np.lexsort((other, total, who))
+        nearest = ranked[np.r_[True, np.diff(who[ranked]) != 0][: ranked.size]]
+        offer(total[nearest], other[nearest], who[nearest])
+        # What stands at the same spot is as near as the nearest.
+        twin = self._twins()[taken]
+        offer(np.where(twin >= 0, first.minutes[joined], np.inf), twin)
+
+        minutes = np.full(count, np.nan)
+        facility = np.full(count, -1, dtype=np.int64)
+        reason = np.full(count, "", dtype=object)
+        found = (best <= self.limit_minutes) & (best < np.inf)
+        minutes[joined[found]], facility[joined[found]] = best[found], site[found]
+        lost = np.flatnonzero(facility < 0)
+        reason[lost] = self._why_no_other(points.take(lost), first.facility[lost])
+        return Nearest(minutes, facility, reason)
+
+    def _why_no_other(self, lost: Snaps, taken: Integers) -> NDArray[np.object_]:
+        """Give the reason why points reach no chosen site but the one that is taken."""
+        reason = self._why_not(lost)
+        sites = self.sites.component[self.chosen & (self.sites.edge >= 0)]
+        pieces, count = np.unique(sites, return_counts=True)
+        # The site that is taken stands on the same piece of road as the point.
+        here = taken >= 0
+        reason[here & np.isin(lost.component, pieces[count == 1])] = "island"
+        reason[here & (sites.size == 1)] = "off_network"  # the others lie too far from any road
+        reason[here & (np.count_nonzero(self.chosen) == 1)] = "no_facility_of_kind"
+        return reason
+
+    def _twins(self) -> Integers:
+        """Give by site the next chosen one at the same spot, -1 where none (also at -1)."""
+        joined = np.flatnonzero(self.chosen & (self.sites.edge >= 0))
+        at = self.sites.take(joined)
+        order = np.lexsort((at.leg_m, at.fraction, at.edge))
+        twin = np.full(self.sites.edge.size + 1, -1, dtype=np.int64)
+        keys = (at.leg_m, at.fraction, at.edge)
+        same = np.logical_and.reduce([np.diff(key[order]) == 0 for key in keys])
+        twin[joined[order[:-1][same]]] = joined[order[1:][same]]
+        return twin
+
+    @cached_property
+    def _second(self) -> tuple[Floats, Integers]:
+        """Every node's minutes to the nearest site other than its nearest, and that site."""
+        matrix, n = self.trips.matrix, self.node_minutes.size
+        sites = self.sites.take(self.site)
+        tail = np.repeat(np.arange(n), np.diff(matrix.indptr))
+        head, realm = matrix.indices, self.node_site
+        crosses = (realm[tail] != realm[head]) & (realm[tail] >= 0)
+        ends, links = self.trips.links(sites)
+        beaten = (realm[ends] != self.site[:, None]) & np.isfinite(links)
+        node = np.concatenate([head[crosses], ends[beaten]])
+        minutes = np.concatenate(
+            [self.node_minutes[tail[crosses]] + matrix.data[crosses], links[beaten]]
+        )
+        origin = np.concatenate(
+            [realm[tail[crosses]], np.broadcast_to(self.site[:, None], ends.shape)[beaten]]
+        )
+        order = np.lexsort((origin, minutes, node))
+        first = order[np.r_[True, np.diff(node[order]) != 0][: order.size]]
+        first = first[np.argsort(origin[first], kind="stable")]
+        node, minutes, origin = node[first], minutes[first], origin[first]
+
+        within = ~crosses
+        counts = np.bincount(tail[within], minlength=n)
+        gates = np.unique(origin)
+        per_gate = np.bincount(np.searchsorted(gates, origin), minlength=gates.size)
+        graph = csr_array(
+            (
+                np.concatenate([matrix.data[within], minutes]),
+                np.concatenate([head[within], node]).astype(np.int32),
+                np.concatenate([[0], np.cumsum(np.r_[counts, per_gate])]).astype(np.int32),
+            ),
+            shape=(n + gates.size, n + gates.size),
+        )
+        if gates.size == 0:
+            return np.full(n, np.inf), np.full(n, -1, dtype=np.int64)
+        found, _, source = dijkstra(
+            graph,
+            indices=np.arange(n, n + gates.size),
+            min_only=True,
+            return_predecessors=True,
+            limit=self.limit_minutes,
+        )
+        number = np.where(source[:n] >= n, source[:n] - n, -1)
+        return found[:n], np.append(gates, -1)[number]
+
+    def _direct(
+        self, points: Snaps, joined: Integers, leg: Floats
+    ) -> tuple[Integers, Integers, Floats]:
+        """Pair points with the sites on their own edge: which, and the minutes along it."""
         who, other = _on_same_edge(points.edge[joined], self.sites.edge, self.site)
-        if who.size == 0:
-            return
         point = joined[who]
         along = self.trips.along(
             points.edge[point], points.fraction[point], self.sites.fraction[other]
         )
-        total = along + leg[who] + self.sites.leg_m[other] * self.trips.leg_rate
+        return who, other, along + leg[who] + self.sites.leg_m[other] * self.trips.leg_rate
+
+    def _along_same_edge(
+        self, points: Snaps, joined: Integers, leg: Floats, minutes: Floats, site: Integers
+    ) -> None:
+        """Improve the minutes of points that share an edge with a site, going along that edge."""
+        who, other, total = self._direct(points, joined, leg)
+        if who.size == 0:
+            return
         ranked = np.lexsort((other, total, who))
         first = ranked[np.r_[True, who[ranked][1:] != who[ranked][:-1]]]
-        target = point[first]
+        target = joined[who[first]]
         better = total[first] < minutes[target]
         minutes[target[better]] = total[first][better]
         site[target[better]] = other[first][better]
@@ -302,6 +456,75 @@ class SiteSearch:
         if not self.chosen.any():
             reason[:] = "no_facility_of_kind"
         return reason
+
+
+@dataclass(frozen=True, eq=False)
+class StraightSearch:
+    """Distances as the crow flies, in minutes at a speed.
+
+    Parameters
+    ----------
+    sites : ndarray of float, shape (n, 2)
+        Coordinates in a metric CRS; NaN where there is no place.
+    chosen : ndarray of bool
+        Which of them are searched for.
+    speed_kph : float
+        Turns metres into minutes.
+    limit_minutes : float
+        How far to search.
+    """
+
+    sites: Floats
+    chosen: NDArray[np.bool_]
+    speed_kph: float
+    limit_minutes: float = np.inf
+
+    def nearest(self, points: Floats) -> Nearest:
+        """Give the nearest chosen site of each point, given by its coordinates."""
+        return self._ranked(points, 0)
+
+    def next_nearest(self, points: Floats, first: Nearest) -> Nearest:
+        """Give each point's nearest chosen site other than its nearest, `first`."""
+        del first  # both are asked of the index in the same order
+        return self._ranked(points, 1)
+
+    def _ranked(self, points: Floats, rank: int) -> Nearest:
+        site = np.flatnonzero(self.chosen & ~np.isnan(self.sites).any(axis=1))
+        placed = ~np.isnan(points).any(axis=1)
+        minutes = np.full(len(points), np.nan)
+        facility = np.full(len(points), -1, dtype=np.int64)
+        reason = np.full(len(points), "no_facility_of_kind", dtype=object)
+        reason[~placed] = "no_data"
+        if site.size and placed.any():
+            metres, number = _two_nearest(self.sites[site], points[placed])
+            metres, number = metres[:, rank], number[:, rank]
+            found = metres * MINUTES_PER_METRE_AT_1_KPH / self.speed_kph
+            there = np.isfinite(metres)
+            within = there & (found <= self.limit_minutes)
+            minutes[placed] = np.where(within, found, np.nan)
+            facility[placed] = np.append(site, -1)[np.where(within, number, -1)]
+            reason[placed] = np.where(within, "", np.where(there, "beyond_limit", reason[placed]))
+        return Nearest(minutes, facility, reason)
+
+
+def _two_nearest(sites: Floats, points: Floats) -> tuple[Floats, Integers]:
+    """Give the metres to each point's two nearest sites and their numbers, shape (n_points, 2).
+
+    Of equally near sites those count that stand first in the table. Where there is but one site,
+    the second is infinitely far and has the number after the last.
+    """
+    tree, count = cKDTree(sites), len(sites)
+    metres, number = np.full((len(points), 2), np.inf), np.full((len(points), 2), count)
+    asked, k = np.arange(len(points)), 3
+    while asked.size:
+        far, which = tree.query(points[asked], k=np.arange(1, k + 1))
+        order = np.lexsort((which, far), axis=1)[:, :2]
+        metres[asked] = np.take_along_axis(far, order, axis=1)
+        number[asked] = np.take_along_axis(which, order, axis=1)
+        # As long as the last is as near as the second, others may be that stand before it.
+        asked = asked[(far[:, -1] == metres[asked, 1]) & (k < count)]
+        k *= 2
+    return metres, number
 
 
 def _first_at_each_spot(sites: Snaps) -> Integers:

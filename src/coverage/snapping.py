@@ -47,7 +47,20 @@ class Snaps:
     component: Integers
     flag: NDArray[np.object_]
 
-    def take(self, positions: NDArray[np.integer]) -> Snaps:
+    def scattered(self, positions: NDArray[np.integer], count: int) -> Snaps:
+        """Give snaps of a longer table: these at their positions, ``"no_place"`` at the others."""
+        whole = Snaps(
+            np.full(count, -1, dtype=np.int64),
+            np.full(count, np.nan),
+            np.full(count, np.nan),
+            np.full(count, -1, dtype=np.int64),
+            np.full(count, "no_place", dtype=object),
+        )
+        for name in self.__dataclass_fields__:
+            getattr(whole, name)[positions] = getattr(self, name)
+        return whole
+
+    def take(self, positions: NDArray[np.integer] | slice) -> Snaps:
         """Give the snaps of some points."""
         return Snaps(
             self.edge[positions],

@@ -1,7 +1,6 @@
-"""Standards and plans: what counts as covered, and what was promised, each with its source.
+"""What counts as covered, and what was promised: standards, indicators and plans as data.
 
-A plan is a TOML file. The ones shipped stand in ``presets/``; a planner copies one, edits it and
-loads it by path.
+`facility_coverage.load_plan` reads them from a TOML file in which every value names its source.
 """
 
 from __future__ import annotations
@@ -10,34 +9,120 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from .errors import MissingInputError, PlanError
-from .modes import MODES, Mode
-from .tomlfile import check_keys, read_toml, require
+from .errors import PlanError
+from .modes import MINUTES_PER_METRE_AT_1_KPH, MODES, Mode
 
-__all__ = ["Alternative", "Indicator", "Plan", "Standard", "load_plan", "units_needed"]
+__all__ = [
+    "DIRECTIONS",
+    "FORMULAS",
+    "MEASURES",
+    "POPULATIONS",
+    "SETTINGS",
+    "Alternative",
+    "Group",
+    "Indicator",
+    "Plan",
+    "ProjectRules",
+    "Standard",
+    "Way",
+    "units_needed",
+]
 
-SETTINGS = ("rural", "urban")
-_FORMULAS = (
-    "ledger_share_rural",
-    "ledger_share_urban",
-    "new_community_area_share",
+SETTINGS = ("rural", "urban", "all", "resettlement")
+DIRECTIONS = ("to_facility", "from_facility")
+MEASURES = ("time", "network", "straight")
+POPULATIONS = ("residents", "elderly", "children", "disabled")
+FORMULAS = (
+    "ledger_share",
+    "reachable_share",
+    "people_share",
+    "flag_share",
+    "number_per_10000",
     "floor_area_per_100_households",
     "activity_area_share",
-    "terminal_share",
-    "workers_per_10000",
+    "new_community_area_share",
 )
+
+
+class Way(NamedTuple):
+    """How a trip is made and measured: each way needs a search of its own."""
+
+    mode: str
+    measure: str = "time"
+    direction: str = "to_facility"
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to pass a standard: by this mode, within these minutes."""
+    """One way to pass a standard: by this mode, within these minutes or metres.
+
+    Parameters
+    ----------
+    mode : str
+        How people travel.
+    minutes : float or None
+        The longest time, where `measure` is ``"time"``.
+    metres : float or None
+        The longest distance, where `measure` is one of the others.
+    measure : {"time", "network", "straight"}
+        Time over the roads; metres over the roads the mode may use, the way to the road included;
+        or metres as the crow flies. A radius (服务半径) says which of the two it is.
+
+    Raises
+    ------
+    PlanError
+        Where minutes or metres do not fit the measure.
+
+    Examples
+    --------
+    >>> Alternative("walk", 15.0).words, Alternative("walk", metres=300.0, measure="straight").words
+    ('walk ≤ 15 min', 'walk ≤ 300 m straight')
+    """
 
     mode: str
-    minutes: float
+    minutes: float | None = None
+    metres: float | None = None
+    measure: str = "time"
+
+    def __post_init__(self) -> None:
+        """Refuse limits that mean nothing."""
+        if self.measure not in MEASURES:
+            raise PlanError(f"measure must be one of {', '.join(MEASURES)}, not {self.measure!r}")
+        wanted, other = ("minutes", "metres") if self.measure == "time" else ("metres", "minutes")
+        value = getattr(self, wanted)
+        if value is None or getattr(self, other) is not None:
+            raise PlanError(
+                f"an alternative measured by {self.measure} has {wanted} and no {other} "
+                '(measure="time" goes by minutes, "network" and "straight" by metres)'
+            )
+        if not 0 < value < math.inf:
+            raise PlanError(f"{wanted} must be positive, not {value!r}")
+
+    def limit_minutes(self, modes: Mapping[str, Mode]) -> float:
+        """Give the limit in minutes; metres at the mode's speed on the level.
+
+        Parameters
+        ----------
+        modes : mapping of str to Mode
+            The plan's.
+
+        Examples
+        --------
+        >>> Alternative("walk", metres=300.0, measure="straight").limit_minutes(MODES)
+        4.5
+        """
+        if self.minutes is not None:
+            return self.minutes
+        return float(self.metres or 0) * MINUTES_PER_METRE_AT_1_KPH / modes[self.mode].speed_kph
+
+    @property
+    def words(self) -> str:
+        """The rule in a few words."""
+        if self.minutes is not None:
+            return f"{self.mode} ≤ {self.minutes:g} min"
+        return f"{self.mode} ≤ {self.metres:g} m {self.measure}"
 
 
 @dataclass(frozen=True)
@@ -48,17 +133,28 @@ class Standard:
     ----------
     kind : str
         The name results carry: a kind of facility, or of a composite circle.
-    setting : {"rural", "urban"}
-        Which units it applies to.
+    setting : {"rural", "urban", "all", "resettlement"}
+        Which units it applies to. A standard for ``"all"`` applies where none is set for the unit's
+        own setting. One for ``"resettlement"`` applies to resettlement and hollow-village units,
+        rural or urban, and is counted by itself.
     alternatives : tuple of Alternative
         A person is covered if any one of them holds.
     kinds : tuple of str
         The kinds of facility that must *all* be reached; ``(kind,)`` unless composite.
+    further_kinds : tuple of str
+        Kinds that count in the score of a composite circle, and need not be reached.
+    population : {"residents", "elderly", "children", "disabled"}
+        Whom it is for: the people who are counted.
+    direction : {"to_facility", "from_facility"}
+        Whether people go there, or help comes to them.
     min_floor_area_m2, min_hours_per_day : float or None
         A facility counts only from this size and these opening hours on. A facility whose size or
         hours are not known can neither prove nor disprove coverage.
+    capacity_m2_per_100_households : float or None
+        Where set, a facility covers the households nearest to it, as many as its floor area is
+        enough for; the rest are ``over_capacity``.
     unit_share : float
-        The share of a unit's residents that must be covered for the unit to count.
+        The share of a unit's people that must be covered for the unit to count.
     on_ledger : bool
         Whether the official indicator counts units that have (or share) such a facility.
     target_share : float or None
@@ -73,26 +169,103 @@ class Standard:
     setting: str
     alternatives: tuple[Alternative, ...]
     kinds: tuple[str, ...] = ()
+    further_kinds: tuple[str, ...] = ()
+    population: str = "residents"
+    direction: str = "to_facility"
     min_floor_area_m2: float | None = None
     min_hours_per_day: float | None = None
+    capacity_m2_per_100_households: float | None = None
     unit_share: float = 0.5
     on_ledger: bool = False
     target_share: float | None = None
     source: str = ""
     verified: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning: room in a circle of several kinds."""
+        if self.capacity_m2_per_100_households is not None and len(self.required_kinds) > 1:
+            raise PlanError(
+                "capacity_m2_per_100_households is for one kind of facility; "
+                f"{', '.join(self.required_kinds)} each need a standard of their own"
+            )
+
     @property
-    def limit_minutes(self) -> float:
-        """The longest time any alternative allows, in minutes."""
-        return max(alternative.minutes for alternative in self.alternatives)
+    def required_kinds(self) -> tuple[str, ...]:
+        """The kinds that must all be reached."""
+        return self.kinds or (self.kind,)
+
+    def way(self, alternative: Alternative) -> Way:
+        """Give the search an alternative needs."""
+        return Way(alternative.mode, alternative.measure, self.direction)
+
+    @property
+    def words(self) -> str:
+        """The rule in a few words."""
+        return " or ".join(alternative.words for alternative in self.alternatives)
+
+
+@dataclass(frozen=True)
+class Group:
+    """People who come first (老年人、未成年人、残疾人优先), and how they walk.
+
+    Parameters
+    ----------
+    population : {"elderly", "children", "disabled"}
+        The column that counts them.
+    mode : str
+        The mode they walk by. They are not taken to drive: where a standard can be passed on foot,
+        it is by this mode alone that they pass it, within the same minutes.
+    """
+
+    population: str
+    mode: str
+
+    def standard(self, standard: Standard, modes: Mapping[str, Mode]) -> Standard:
+        """Give a standard as it holds for them."""
+        walking = [
+            replace(alternative, mode=self.mode) if alternative.measure == "time" else alternative
+            for alternative in standard.alternatives
+            if modes[alternative.mode].on_foot
+        ]
+        return replace(
+            standard,
+            population=self.population,
+            alternatives=tuple(dict.fromkeys(walking)) or standard.alternatives,
+        )
 
 
 @dataclass(frozen=True)
 class Indicator:
-    """One line of a plan's indicator table.
+    """One line of a plan's indicator table, or one of its promises.
 
-    `formula` names how it is computed (see `facility_coverage.assess`); `baseline` and `target`
-    are shares in [0, 1] or numbers in `unit`, None where the plan gives none.
+    Parameters
+    ----------
+    number : int
+        Its number in the plan's table; promises are numbered on.
+    name_zh, name_en : str
+        What it is called.
+    formula : str
+        How it is computed:
+
+        - ``ledger_share``, ``reachable_share``: covered units ÷ units of `kind` and `setting`, on
+          that basis; ``people_share``: people covered ÷ people;
+        - ``flag_share``: units of the setting whose `column` is true ÷ units;
+        - ``number_per_10000``: Σ `column` ÷ Σ residents × 10,000, over units of the setting;
+        - ``floor_area_per_100_households``: 100 × Σ floor area ÷ Σ households;
+          ``activity_area_share``: Σ activity area ÷ Σ floor area, both over the facilities of
+          `kind` in use that units of the setting keep;
+        - ``new_community_area_share``: Σ `new_service_area_m2` ÷ Σ `new_building_area_m2` over
+          units of the setting that have a new community.
+    unit : str
+        Of its value: ``"share"``, ``"m²"``, ….
+    baseline, target : float or None
+        None where the plan gives none.
+    kind, setting, column : str
+        What the formula is taken over.
+    strict : bool
+        Whether the value must exceed the target; else reaching it is enough.
+    source : str
+        The section of the plan.
     """
 
     number: int
@@ -100,8 +273,12 @@ class Indicator:
     name_en: str
     formula: str
     unit: str
-    baseline: float | None
-    target: float | None
+    baseline: float | None = None
+    target: float | None = None
+    kind: str = ""
+    setting: str = ""
+    column: str = ""
+    strict: bool = False
     source: str = ""
 
 
@@ -133,9 +310,36 @@ class ProjectRules:
     estate_built_until: int = 2000
 
 
+_GROUPS = (
+    Group("elderly", "elderly_walk"),
+    Group("children", "walk"),
+    Group("disabled", "elderly_walk"),
+)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Standards, indicators and promises of one county's plan."""
+    """Standards, indicators and promises of one county's plan.
+
+    Parameters
+    ----------
+    plan_id, name_zh, name_en, source : str
+        What it is, and where it comes from.
+    baseline_year, target_year : int
+        The years of its baseline and of its targets.
+    standards : tuple of Standard
+        What counts as covered.
+    indicators, promises : tuple of Indicator
+        Its table of indicators, and what it promises elsewhere (full coverage and the like).
+    project_rules : ProjectRules
+        Parameters of the shortfall projects.
+    groups : tuple of Group
+        Who comes first; rates are given for each.
+    modes : mapping of str to Mode
+        How people travel.
+    expected_units : mapping of str to int
+        How many villages and communities the plan speaks of.
+    """
 
     plan_id: str
     name_zh: str
@@ -145,7 +349,9 @@ class Plan:
     target_year: int
     standards: tuple[Standard, ...]
     indicators: tuple[Indicator, ...] = ()
+    promises: tuple[Indicator, ...] = ()
     project_rules: ProjectRules = ProjectRules()
+    groups: tuple[Group, ...] = _GROUPS
     modes: Mapping[str, Mode] = field(default_factory=lambda: MODES)
     expected_units: Mapping[str, int] = field(default_factory=dict)
 
@@ -159,11 +365,12 @@ class Plan:
         return self.name_zh if lang == "zh" else self.name_en
 
     def standard(self, kind: str, setting: str) -> Standard | None:
-        """Give the standard for a kind and setting, or None where the plan sets none."""
-        for standard in self.standards:
-            if (standard.kind, standard.setting) == (kind, setting):
-                return standard
-        return None
+        """Give the standard for a kind and setting, or None where the plan sets none.
+
+        One for ``"all"`` holds for rural and urban units that have none of their own.
+        """
+        found = {each.setting: each for each in self.standards if each.kind == kind}
+        return found.get(setting) or (None if setting == "resettlement" else found.get("all"))
 
     def _repr_html_(self) -> str:
         import pandas as pd  # noqa: PLC0415 - only a notebook asks for it
@@ -172,7 +379,7 @@ class Plan:
             {
                 "kind": standard.kind,
                 "setting": standard.setting,
-                "pass": " or ".join(f"{a.mode} ≤ {a.minutes:g} min" for a in standard.alternatives),
+                "pass": standard.words,
                 "target": standard.target_share,
                 "source": standard.source,
                 "verified": standard.verified,
@@ -183,7 +390,7 @@ class Plan:
         return str(pd.DataFrame(rows).style.set_caption(caption).hide(axis="index").to_html())
 
 
-def units_needed(share: float, total: int) -> int:
+def units_needed(share: float, total: int, *, strict: bool = False) -> int:
     """Count the whole units that meet a share: 80 % of 199 villages is 160, not 159.
 
     Parameters
@@ -192,180 +399,16 @@ def units_needed(share: float, total: int) -> int:
         The promised share, in [0, 1].
     total : int
         How many units there are.
+    strict : bool
+        Whether more than the share is promised.
 
     Examples
     --------
     >>> units_needed(0.8, 199), units_needed(0.6, 200), units_needed(1.0, 14)
     (160, 120, 14)
+    >>> units_needed(0.6, 200, strict=True)
+    121
     """
     # 0.6 × 200 is 120.00000000000001 in floats for some shares: count in exact decimals.
-    return math.ceil(Fraction(str(share)) * total)
-
-
-def load_plan(plan: str | Path) -> Plan:
-    """Load a plan by the name of a shipped preset or by the path of a TOML file.
-
-    Parameters
-    ----------
-    plan : str or pathlib.Path
-        ``"luanping-2025"``, ``"circle-15"``, or a path ending in ``.toml``.
-
-    Returns
-    -------
-    Plan
-        Its standards, indicators and project rules.
-
-    Raises
-    ------
-    PlanError
-        Where the file says something that cannot be used; it names the place and the cure.
-    MissingInputError
-        Where there is no such preset or file.
-
-    Examples
-    --------
-    >>> plan = load_plan("luanping-2025")
-    >>> rural = plan.standard("comprehensive_service", "rural")
-    >>> rural.target_share, [(a.mode, a.minutes) for a in rural.alternatives]
-    (0.8, [('walk', 20.0), ('ebike', 15.0), ('motor', 15.0)])
-    """
-    name = str(plan)
-    if isinstance(plan, Path) or name.endswith(".toml"):
-        path = Path(plan)
-    else:
-        folder = files("facility_coverage.presets")
-        path = Path(str(folder / f"plan-{name}.toml"))
-        if not path.is_file():
-            known = sorted(
-                entry.name.removeprefix("plan-").removesuffix(".toml")
-                for entry in folder.iterdir()
-                if entry.name.startswith("plan-")
-            )
-            raise MissingInputError(
-                f"no shipped plan is called {name!r}: there are {', '.join(known)}; "
-                "for your own give the path of a .toml file"
-            )
-    return _plan_from(read_toml(path, error=PlanError), where=str(path))
-
-
-def _plan_from(table: dict[str, Any], *, where: str) -> Plan:
-    check_keys(
-        table,
-        [
-            "plan_id",
-            "name_zh",
-            "name_en",
-            "source",
-            "baseline_year",
-            "target_year",
-            "expected_units",
-            "modes",
-            "standards",
-            "indicators",
-            "project_rules",
-        ],
-        where=where,
-        error=PlanError,
-    )
-    modes = _modes_from(table.get("modes", {}), where=where)
-    standards = tuple(
-        _standard_from(entry, modes, where=f"{where}: standards[{index}]")
-        for index, entry in enumerate(
-            require(table, "standards", list, where=where, error=PlanError)
-        )
-    )
-    seen: set[tuple[str, str]] = set()
-    for standard in standards:
-        if (standard.kind, standard.setting) in seen:
-            raise PlanError(
-                f"{where}: two standards for {standard.kind} in {standard.setting} units; keep one "
-                "(several ways to pass go into its 'alternatives')"
-            )
-        seen.add((standard.kind, standard.setting))
-    rules = table.get("project_rules", {})
-    check_keys(
-        rules, ProjectRules.__dataclass_fields__, where=f"{where}: project_rules", error=PlanError
-    )
-    return Plan(
-        plan_id=require(table, "plan_id", str, where=where, error=PlanError),
-        name_zh=require(table, "name_zh", str, where=where, error=PlanError),
-        name_en=require(table, "name_en", str, where=where, error=PlanError),
-        source=table.get("source", ""),
-        baseline_year=require(table, "baseline_year", int, where=where, error=PlanError),
-        target_year=require(table, "target_year", int, where=where, error=PlanError),
-        standards=standards,
-        indicators=tuple(
-            _indicator_from(entry, where=f"{where}: indicators[{index}]")
-            for index, entry in enumerate(table.get("indicators", []))
-        ),
-        project_rules=ProjectRules(**rules),
-        modes=modes,
-        expected_units=dict(table.get("expected_units", {})),
-    )
-
-
-def _modes_from(table: dict[str, Any], *, where: str) -> Mapping[str, Mode]:
-    modes = dict(MODES)
-    for name, entry in table.items():
-        place = f"{where}: modes.{name}"
-        check_keys(
-            entry,
-            ["like", "speed_kph", "leg_speed_kph", "speeds_kph", "source"],
-            where=place,
-            error=PlanError,
-        )
-        like = entry.get("like", name)
-        if like not in MODES:
-            raise PlanError(f"{place}: 'like' must name one of {', '.join(MODES)}, not {like!r}")
-        changes = {key: value for key, value in entry.items() if key != "like"}
-        try:
-            modes[name] = replace(MODES[like], name=name, **changes)
-        except (TypeError, ValueError) as fault:
-            raise PlanError(f"{place}: {fault}") from None
-    return modes
-
-
-def _standard_from(entry: dict[str, Any], modes: Mapping[str, Mode], *, where: str) -> Standard:
-    check_keys(entry, Standard.__dataclass_fields__, where=where, error=PlanError)
-    kind = require(entry, "kind", str, where=where, error=PlanError)
-    where = f"{where} ({kind})"
-    setting = require(entry, "setting", str, where=where, error=PlanError)
-    if setting not in SETTINGS:
-        raise PlanError(f"{where}: setting must be one of {', '.join(SETTINGS)}, not {setting!r}")
-    alternatives = []
-    for alternative in require(entry, "alternatives", list, where=where, error=PlanError):
-        check_keys(alternative, ["mode", "minutes"], where=where, error=PlanError)
-        mode = require(alternative, "mode", str, where=where, error=PlanError)
-        if mode not in modes:
-            raise PlanError(f"{where}: unknown mode {mode!r}; known: {', '.join(modes)}")
-        minutes = float(require(alternative, "minutes", (int, float), where=where, error=PlanError))
-        if not 0 < minutes < math.inf:
-            raise PlanError(f"{where}: minutes must be positive, not {minutes!r}")
-        alternatives.append(Alternative(mode, minutes))
-    if not alternatives:
-        raise PlanError(f"{where}: give at least one alternative, e.g. {{mode='walk', minutes=15}}")
-    for key in ("unit_share", "target_share"):
-        share = entry.get(key)
-        if share is not None and not 0 < share <= 1:
-            raise PlanError(
-                f"{where}: {key} is a share between 0 and 1, not {share!r} (80 % is 0.8)"
-            )
-    rest = {k: v for k, v in entry.items() if k not in {"kind", "setting", "alternatives", "kinds"}}
-    return Standard(
-        kind=kind,
-        setting=setting,
-        alternatives=tuple(alternatives),
-        kinds=tuple(entry.get("kinds", (kind,))),
-        **rest,
-    )
-
-
-def _indicator_from(entry: dict[str, Any], *, where: str) -> Indicator:
-    check_keys(entry, Indicator.__dataclass_fields__, where=where, error=PlanError)
-    formula = require(entry, "formula", str, where=where, error=PlanError)
-    if formula not in _FORMULAS:
-        raise PlanError(f"{where}: unknown formula {formula!r}; known: {', '.join(_FORMULAS)}")
-    try:
-        return Indicator(**{"baseline": None, "target": None, **entry})
-    except TypeError as fault:
-        raise PlanError(f"{where}: {fault}") from None
+    exact = Fraction(str(share)) * total
+    return math.floor(exact) + 1 if strict else math.ceil(exact)

@@ -7,14 +7,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["LANGUAGES", "label", "labels"]
+__all__ = ["LANGUAGES", "facility_kinds", "label", "labels"]
 
 LANGUAGES = ("zh", "en")
 
 
 @cache
-def _catalogue() -> dict[str, dict[str, dict[str, str]]]:
-    merged: dict[str, dict[str, dict[str, str]]] = {}
+def _catalogue() -> dict[str, dict[str, dict[str, Any]]]:
+    merged: dict[str, dict[str, dict[str, Any]]] = {}
     for entry in sorted(files("facility_coverage.presets").iterdir(), key=lambda path: path.name):
         if entry.name.endswith("terms.toml"):
             for group, terms in tomllib.loads(entry.read_text(encoding="utf-8")).items():
@@ -47,7 +47,7 @@ def label(group: str, key: Any, lang: str = "zh") -> str:
     _check_language(lang)
     if key is None or key != key or key == "":  # noqa: PLR0124 - NaN is the one value unlike itself
         return "—" if group != "reason" else ""
-    return _catalogue().get(group, {}).get(str(key), {}).get(lang, str(key))
+    return str(_catalogue().get(group, {}).get(str(key), {}).get(lang, key))
 
 
 def labels(group: str, lang: str = "zh") -> dict[str, str]:
@@ -60,3 +60,19 @@ def labels(group: str, lang: str = "zh") -> dict[str, str]:
     """
     _check_language(lang)
     return {key: words[lang] for key, words in _catalogue().get(group, {}).items()}
+
+
+def facility_kinds(lang: str = "zh") -> dict[str, str]:
+    """Give the kinds a facility can be of as ``{key: words}``: no circles of several kinds.
+
+    Examples
+    --------
+    >>> "clinic" in facility_kinds(), "convenience_circle" in facility_kinds()
+    (True, False)
+    """
+    _check_language(lang)
+    return {
+        key: words[lang]
+        for key, words in _catalogue()["kind"].items()
+        if words.get("facility", True)
+    }

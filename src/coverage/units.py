@@ -34,7 +34,33 @@ _COUNTS = {
 }
 _FLAGS = ("resettlement", "hollow_village", "merger_class")
 _TEXTS = ("township", "township_code", "data_note")
-_COLUMNS = ("unit_code", "name", "unit_kind", "setting", *_TEXTS, *_COUNTS, *_FLAGS)
+# What indicators and promises of a plan are counted from; in the table where the file has them.
+_FURTHER_NUMBERS = {
+    "disabled": "count",
+    "community_workers": "count",
+    "new_service_area_m2": "area",
+    "new_building_area_m2": "area",
+}
+_FURTHER_FLAGS = (
+    "self_service_terminal",
+    "legal_adviser",
+    "disabled_association",
+    "disaster_informant",
+    "agency_service",
+    "broadband",
+    "five_g",
+)
+_COLUMNS = (
+    "unit_code",
+    "name",
+    "unit_kind",
+    "setting",
+    *_TEXTS,
+    *_COUNTS,
+    *_FLAGS,
+    *_FURTHER_NUMBERS,
+    *_FURTHER_FLAGS,
+)
 _KINDS = {
     **dict.fromkeys(["village", "行政村", "村", "村委会", "村民委员会"], "village"),
     **dict.fromkeys(["community", "社区", "居委会", "居民委员会", "城市社区"], "community"),
@@ -82,7 +108,12 @@ def read_units(
         `residents`, `registered`, `households`, `elderly`, `children` (nullable integers: missing
         is unknown, never 0), `resettlement`, `hollow_village`, `merger_class` (bool),
         `old_estate_households`, `old_estate_built`, `data_note`, geometry (missing where the file
-        has none that can be used: the unit is counted, and cannot be told).
+        has none that can be used: the unit is counted, and cannot be told). Where the file has
+        them, also what indicators and promises are counted from: `disabled`, `community_workers`,
+        `new_service_area_m2`, `new_building_area_m2` (of new communities: commercial and service
+        floor area, all floor area), and `self_service_terminal`, `legal_adviser`,
+        `disabled_association`, `disaster_informant`, `agency_service`, `broadband`, `five_g`
+        (nullable booleans).
         ``intake_report(units)`` tells what was noticed.
 
     Raises
@@ -173,6 +204,13 @@ def _attributes(frame: gpd.GeoDataFrame, log: IntakeLog) -> dict[str, Any]:
     for name in _FLAGS:
         flags = read_flags(column(name), field=name, log=log)
         table[name] = flags.fillna(value=False).astype(bool)
+    for name, dimension in _FURTHER_NUMBERS.items():
+        if name in frame:
+            numbers = read_numbers(frame[name], dimension=dimension, field=name, log=log)
+            table[name] = numbers.astype(float)
+    for name in _FURTHER_FLAGS:
+        if name in frame:  # blank is not known, not no
+            table[name] = read_flags(frame[name], field=name, log=log)
     _check_counts(table, log)
     missing = int(table["residents"].isna().sum())
     if missing:
@@ -207,7 +245,9 @@ def _kind_by_name(names: pd.Series, codes: pd.Series) -> pd.Series:
 def _check_counts(table: Mapping[str, Any], log: IntakeLog) -> None:
     """Report numbers of one unit that cannot all be right."""
     residents, households = table["residents"], table["households"]
-    for name in ("elderly", "children"):
+    for name in ("elderly", "children", "disabled"):
+        if name not in table:
+            continue
         told = {"field": name, "values": table[name], "residents": residents}
         more = (table[name] > residents).fillna(value=False)
         log.at("unit.more_than_residents", more, **told)
