@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .indicators import indicator_table
-from .ledger import LedgerVerdicts, ledger_verdicts
+from .ledger import Ledger, LedgerVerdicts, ledger_verdicts
 from .network import RoadNetwork
 from .rates import disagreement_table, rate_table, township_table
 from .standards import Plan, Standard
 from .terms import label
-from .travel import TravelTimes
+from .travel import TravelTimes, pools_of
 from .verdicts import (
     REASONS,
     STATES,
@@ -307,6 +307,7 @@ class _County:
 
     units: gpd.GeoDataFrame
     access: TravelTimes
+    ledger: Ledger
     home_unit: Integers
     land_unit: Integers
 
@@ -319,7 +320,8 @@ class _County:
         )
         if (home < 0).any():
             raise InputError("demand points name units that are not there: read both anew")
-        return cls(units, access, home.astype(np.int64), land.astype(np.int64))
+        ledger = Ledger.of(units, access.facilities)
+        return cls(units, access, ledger, home.astype(np.int64), land.astype(np.int64))
 
     def members(self, setting: str) -> Integers:
         """Give the positions of the units a setting speaks of."""
@@ -327,6 +329,14 @@ class _County:
             flagged = self.units["resettlement"] | self.units["hollow_village"]
             return np.flatnonzero(flagged.to_numpy(dtype=bool))
         return np.flatnonzero((self.units["setting"] == setting).to_numpy(dtype=bool))
+
+    def serves_from_outside(self, standard: Standard) -> bool:
+        """Tell whether a facility beyond the border is anybody's nearest."""
+        pools = set(pools_of(standard))
+        return any(
+            pool.inside and pool._replace(quality="certain", inside=False) in pools
+            for pool, _ in self.access.nearest
+        )
 
     def people(self, population: str) -> People:
         """Count a group of people."""
@@ -372,16 +382,18 @@ def _judge(
     """Judge every unit and demand point by one kind's standards."""
     parts = list(_parts(kind, plan, county))
     table = _empty_columns(kind, county.units)
-    verdicts = {inside: _judge_homes(parts, county, inside=inside) for inside in (False, True)}
-    crowd = [county.people(part.standard.population) for part in parts]
-    for part, people, judged, inner in zip(
-        parts, crowd, verdicts[False], verdicts[True], strict=True
-    ):
-        _fill(table, part, people, judged, inner, county)
+    judged = _judge_homes(parts, county, inside=False)
+    # Most kinds have no facility beyond the border: then nothing changes without those.
+    beyond = any(county.serves_from_outside(part.standard) for part in parts)
+    inner = _judge_homes(parts, county, inside=True) if beyond else judged
     points = [
-        PointVerdicts(part.standard, part.setting, part.homes, people, judged)
-        for part, people, judged in zip(parts, crowd, verdicts[False], strict=True)
+        PointVerdicts(
+            part.standard, part.setting, part.homes, county.people(part.standard.population), one
+        )
+        for part, one in zip(parts, judged, strict=True)
     ]
+    for part, found, inside in zip(parts, points, inner, strict=True):
+        _fill(table, part, found, inside, county)
     return table, points
 
 
@@ -440,17 +452,21 @@ def _empty_columns(kind: str, units: gpd.GeoDataFrame) -> dict[str, NDArray[np.g
 def _fill(
     table: dict[str, NDArray[np.generic]],
     part: _Part,
-    people: People,
-    judged: Judged,
+    verdicts: PointVerdicts,
     inner: Judged,
     county: _County,
 ) -> None:
     """Write the verdicts on the units of one part into the columns."""
     standard, at = part.standard, part.members
+    people, judged = verdicts.people, verdicts.judged
     found = judge_units(standard, judged, part.owner, people, part.homes, at)
     modes = county.access.searches.modes
     walked = any(modes[alternative.mode].on_foot for alternative in standard.alternatives)
-    inside = judge_units(standard, inner, part.owner, people, part.homes, at)
+    inside = (
+        found
+        if inner is judged
+        else judge_units(standard, inner, part.owner, people, part.homes, at)
+    )
     columns = {
         "reachable_state": found["state"],
         "reachable_state_inside": inside["state"],
@@ -467,7 +483,7 @@ def _fill(
     }
     if standard.on_ledger:
         ledger = ledger_verdicts(
-            standard, county.units, county.access, at, people, county.home_unit
+            standard, county.ledger, county.access, at, people, county.home_unit
         )
         columns |= _ledger_columns(ledger)
     for name, values in columns.items():
@@ -531,18 +547,16 @@ def _area(part: _Part, county: _County) -> dict[str, Floats]:
     owner = local[county.land_unit]
     land = np.flatnonzero(owner >= 0)
     area = county.access.area["area_m2"].to_numpy(dtype=float)[land]
-    sums = {
-        inside: sum_by_state(
-            judge_points(part.standard, county.access, land, area=True, inside=inside).state,
-            owner[land],
-            area,
-            n,
-        )
-        for inside in (False, True)
-    }
+
+    def sums(*, inside: bool) -> Floats:
+        judged = judge_points(part.standard, county.access, land, area=True, inside=inside)
+        return sum_by_state(judged.state, owner[land], area, n)
+
+    whole = sums(inside=False)
+    inner = sums(inside=True) if county.serves_from_outside(part.standard) else whole
     return {
-        **{f"area_{state}_m2": sums[False][:, code] for code, state in enumerate(STATES)},
-        "area_covered_inside_m2": sums[True][:, 0],
+        **{f"area_{state}_m2": whole[:, code] for code, state in enumerate(STATES)},
+        "area_covered_inside_m2": inner[:, 0],
     }
 
 

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .standards import Standard
-from .travel import TravelTimes, agreed_minutes
+from .travel import FacilityColumns, TravelTimes, agreed_minutes
 from .verdicts import ROUNDING, People
 
-__all__ = ["LedgerVerdicts", "ledger_verdicts"]
+__all__ = ["Ledger", "LedgerVerdicts", "ledger_verdicts"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -60,6 +60,39 @@ class LedgerVerdicts(NamedTuple):
     state_inside: Objects
 
 
+class Ledger(NamedTuple):
+    """The ledger's links as positions, index by index with the facilities.
+
+    Attributes
+    ----------
+    keeper : ndarray of int
+        The unit that keeps each, -1 where none is named.
+    host : ndarray of int
+        On a note of sharing, the facility that is shared; -1 where nobody we know.
+    flag : ndarray of float
+        What the official flag says of the keeper: 1 covered, 0 not, NaN where it does not say.
+    """
+
+    keeper: Integers
+    host: Integers
+    flag: Floats
+
+    @classmethod
+    def of(cls, units: gpd.GeoDataFrame, facilities: gpd.GeoDataFrame) -> Ledger:
+        """Find them by codes and ids."""
+        return cls(
+            _positions(facilities["unit_code"], units["unit_code"]),
+            _positions(facilities["served_by"], facilities["facility_id"]),
+            facilities["official_covered"].to_numpy(dtype=float, na_value=np.nan),
+        )
+
+
+def _positions(values: pd.Series, among: pd.Series) -> Integers:
+    """Give where values stand, -1 where they do not."""
+    index = pd.Index(among.to_numpy(dtype=object))
+    return index.get_indexer(values.to_numpy(dtype=object)).astype(np.int64)
+
+
 class _Rows(NamedTuple):
     """The ledger's rows that speak of the units to judge."""
 
@@ -75,7 +108,7 @@ class _Rows(NamedTuple):
 
 def ledger_verdicts(
     standard: Standard,
-    units: gpd.GeoDataFrame,
+    ledger: Ledger,
     access: TravelTimes,
     members: Integers,
     people: People,
@@ -87,12 +120,12 @@ def ledger_verdicts(
     ----------
     standard : Standard
         Its least size and hours, and the time an agreement may cost.
-    units : GeoDataFrame
-        As `read_units` gives them.
+    ledger : Ledger
+        Who keeps and who shares what.
     access : TravelTimes
         The facilities, and the way to one that is shared.
     members : ndarray of int
-        Positions in `units` of those to judge.
+        Positions of the units to judge.
     people : People
         By demand point.
     home_unit : ndarray of int
@@ -103,39 +136,25 @@ def ledger_verdicts(
     LedgerVerdicts
         Index by index with `members`.
     """
-    facilities, outside = access.facilities, access.searches.outside
-    status = facilities["status"].to_numpy(dtype=object)
-    keeper = pd.Index(units["unit_code"].to_numpy(dtype=object)[members]).get_indexer(
-        facilities["unit_code"].to_numpy(dtype=object)
-    )
-    row = np.flatnonzero(
-        facilities["kind"].isin(standard.required_kinds).to_numpy() & (keeper >= 0)
-    )
-    owner = keeper[row].astype(np.int64)
-    quality = _quality(standard, facilities)
+    columns, outside = access.searches.columns, access.searches.outside
+    local = np.full(max(int(ledger.keeper.max(initial=0)), int(members.max(initial=0))) + 1, -1)
+    local[members] = np.arange(members.size)
+    keeper = np.where(ledger.keeper >= 0, local[ledger.keeper], -1)
+    row = np.flatnonzero(np.isin(columns.kind, standard.required_kinds) & (keeper >= 0))
+    owner = keeper[row]
+    quality = _quality(standard, columns)
     outcome, facility = quality[row], row.copy()
-    shared = status[row] == "shared"
+    shared = columns.status[row] == "shared"
     if shared.any():
-        host = pd.Index(facilities["facility_id"].to_numpy(dtype=object)).get_indexer(
-            facilities["served_by"].to_numpy(dtype=object)[row[shared]]
-        )
-        facility[shared] = host
+        facility[shared] = ledger.host[row[shared]]
         outcome[shared] = _agreements(
-            standard,
-            access,
-            host.astype(np.int64),
-            members[owner[shared]],
-            quality,
-            people,
-            home_unit,
+            standard, access, facility[shared], members[owner[shared]], quality, people, home_unit
         )
-    flag = facilities["official_covered"].to_numpy(dtype=float, na_value=np.nan)[row]
+    flag = ledger.flag[row]
     rows = _Rows(row, owner, outcome, facility, flag)
     decided, facility = _best(_by_flag(rows), members.size)
     rule, _ = _best(rows, members.size)
-    beyond = (
-        outside[np.where(facility_known := rows.facility >= 0, rows.facility, 0)] & facility_known
-    )
+    beyond = (rows.facility >= 0) & outside[rows.facility]
     unshared, _ = _best(_by_flag(rows.of(~shared)), members.size)
     inside, _ = _best(_by_flag(rows.of(~beyond)), members.size)
     return LedgerVerdicts(
@@ -169,20 +188,18 @@ def _best(rows: _Rows, n: int) -> tuple[Integers, Integers]:
     return outcome, facility
 
 
-def _quality(standard: Standard, facilities: gpd.GeoDataFrame) -> Integers:
+def _quality(standard: Standard, columns: FacilityColumns) -> Integers:
     """Judge every facility against a standard's size and hours, whose-ever it is."""
-    status = facilities["status"].to_numpy(dtype=object)
-    outcome = np.where(status == "unknown", _NO_DATA, _COVERED)
-    for least, column, fault in (
-        (standard.min_hours_per_day, "hours_per_day", _SHORT_HOURS),
-        (standard.min_floor_area_m2, "floor_area_m2", _TOO_SMALL),
+    outcome = np.where(columns.status == "unknown", _NO_DATA, _COVERED)
+    for least, value, fault in (
+        (standard.min_hours_per_day, columns.hours_per_day, _SHORT_HOURS),
+        (standard.min_floor_area_m2, columns.floor_area_m2, _TOO_SMALL),
     ):
         if least is not None:
-            value = facilities[column].to_numpy(dtype=float)
             # A known fault tells more than an unknown value.
             outcome[np.isnan(value) & (outcome == _COVERED)] = _NO_DATA
             outcome[value < least] = fault
-    outcome[~np.isin(status, ["in_use", "unknown"])] = _CLOSED
+    outcome[~np.isin(columns.status, ["in_use", "unknown"])] = _CLOSED
     return outcome
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import geopandas as gpd
@@ -38,7 +39,6 @@ __all__ = [
     "TravelTimes",
     "agreed_minutes",
     "next_nearest",
-    "pool_members",
     "pools_of",
     "travel_times",
     "with_leg_detour",
@@ -87,6 +87,27 @@ class Places(NamedTuple):
     sites: Floats
 
 
+class FacilityColumns(NamedTuple):
+    """What decides whether a facility qualifies, index by index with the facilities."""
+
+    kind: Objects
+    status: Objects
+    floor_area_m2: Floats
+    hours_per_day: Floats
+    placed: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, facilities: gpd.GeoDataFrame) -> FacilityColumns:
+        """Take them from the table."""
+        return cls(
+            facilities["kind"].to_numpy(dtype=object),
+            facilities["status"].to_numpy(dtype=object),
+            facilities["floor_area_m2"].to_numpy(dtype=float),
+            facilities["hours_per_day"].to_numpy(dtype=float),
+            facilities.geometry.notna().to_numpy(),
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Searches:
     """All that a search for facilities needs.
@@ -117,9 +138,31 @@ class Searches:
     joins: Mapping[str, Joins]
     options: Mapping[str, Any]
 
+    @cached_property
+    def columns(self) -> FacilityColumns:
+        """What decides whether a facility qualifies, as plain arrays."""
+        return FacilityColumns.of(self.facilities)
+
     def members(self, pool: Pool) -> NDArray[np.bool_]:
-        """Tell which facilities belong to a pool."""
-        return pool_members(self.facilities, pool, self.outside)
+        """Tell which facilities belong to a pool: they must have a place.
+
+        One that is only planned, or only a note of sharing, belongs to none.
+        """
+        columns = self.columns
+        member = columns.placed & (columns.kind == pool.kind)
+        if pool.inside:
+            member &= ~self.outside
+        if pool.quality == "any":
+            return member & ~np.isin(columns.status, ["planned", "shared"])
+        perhaps = pool.quality == "perhaps"
+        member &= np.isin(columns.status, ["in_use", "unknown"] if perhaps else ["in_use"])
+        for value, least in (
+            (columns.floor_area_m2, pool.min_floor_area_m2),
+            (columns.hours_per_day, pool.min_hours_per_day),
+        ):
+            if least is not None:
+                member &= (value >= least) | (np.isnan(value) if perhaps else False)
+        return member
 
     def trips(self, way: Way) -> Trips:
         """Give how trips over the roads are made."""
@@ -305,45 +348,6 @@ def pools_of(standard: Standard) -> list[Pool]:
     """Give the pools a standard asks for, one for each kind it needs, then for further ones."""
     kinds = (*standard.required_kinds, *standard.further_kinds)
     return [Pool(kind, standard.min_floor_area_m2, standard.min_hours_per_day) for kind in kinds]
-
-
-def pool_members(
-    facilities: gpd.GeoDataFrame, pool: Pool, outside: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Tell which facilities belong to a pool.
-
-    Parameters
-    ----------
-    facilities : GeoDataFrame
-        As `read_facilities` gives them.
-    pool : Pool
-        Kind, least size and hours, and which quality is asked for.
-    outside : ndarray of bool
-        Which facilities lie beyond the border.
-
-    Returns
-    -------
-    ndarray of bool
-        Index by index. A facility must have a place; one that is only planned, or only a note of
-        sharing, belongs to no pool.
-    """
-    status = facilities["status"].to_numpy(dtype=object)
-    member = (facilities["kind"] == pool.kind).to_numpy(dtype=bool)
-    member &= facilities.geometry.notna().to_numpy()
-    if pool.inside:
-        member &= ~outside
-    if pool.quality == "any":
-        return member & ~np.isin(status, ["planned", "shared"])
-    perhaps = pool.quality == "perhaps"
-    member &= np.isin(status, ["in_use", "unknown"] if perhaps else ["in_use"])
-    for column, least in (
-        ("floor_area_m2", pool.min_floor_area_m2),
-        ("hours_per_day", pool.min_hours_per_day),
-    ):
-        if least is not None:
-            value = facilities[column].to_numpy(dtype=float)
-            member &= (value >= least) | (np.isnan(value) if perhaps else False)
-    return member
 
 
 def _way(standard: Standard, alternative: Alternative, direction: str | None) -> Way:

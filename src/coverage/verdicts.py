@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .search import Nearest
 from .standards import Standard
-from .travel import Pool, TravelTimes, pools_of
+from .travel import FacilityColumns, Pool, TravelTimes, pools_of
 
 __all__ = [
     "CANNOT_TELL",
@@ -50,7 +50,7 @@ REASONS = (
     "island",
     "no_data",
 )
-_CODE = {reason: code for code, reason in enumerate(REASONS)}
+CODE = {reason: code for code, reason in enumerate(REASONS)}
 # These say that the data do not tell, not that the facility is out of reach.
 CANNOT_TELL = np.array([reason in {"off_network", "island", "no_data"} for reason in REASONS])
 _WORSE = np.array([0, 2, 1])  # covered, uncovered, unknown: what decides a composite circle
@@ -128,7 +128,7 @@ def reason_codes(reasons: Objects) -> NDArray[np.int8]:
     array([0, 1], dtype=int8)
     """
     codes, words = pd.factorize(reasons)
-    return np.array([_CODE[word] for word in words], dtype=np.int8)[codes]
+    return np.array([CODE[word] for word in words], dtype=np.int8)[codes]
 
 
 def people_at(
@@ -269,26 +269,27 @@ def _judge_kind(
             in_reach = (unfit.minutes[points] <= within + ROUNDING) & (near < 0)
             near = np.where(in_reach, unfit.facility[points], near)
     covered = best <= 1 + ROUNDING
-    reason = np.where(np.isfinite(best), np.int8(_CODE["too_far"]), reason)
-    faulty = (near >= 0) & ~CANNOT_TELL[reason]
-    reason = np.where(faulty, _faults(standard, access.facilities)[near], reason)
-    reason = np.where(perhaps, np.int8(_CODE["no_data"]), reason)
+    reason = np.where(np.isfinite(best), np.int8(CODE["too_far"]), reason)
+    faulty = np.flatnonzero((near >= 0) & ~CANNOT_TELL[reason])
+    if faulty.size:
+        reason[faulty] = _faults(standard, access.searches.columns)[near[faulty]]
+    reason = np.where(perhaps, np.int8(CODE["no_data"]), reason)
     reason = np.where(covered, np.int8(0), reason).astype(np.int8)
     state = np.where(covered, COVERED, np.where(CANNOT_TELL[reason], UNKNOWN, UNCOVERED))
     none = np.zeros(n, dtype=np.int16)
     return Judged(state.astype(np.int8), minutes, limit, chosen, facility, reason, on_foot, none)
 
 
-def _faults(standard: Standard, facilities: gpd.GeoDataFrame) -> NDArray[np.int8]:
+def _faults(standard: Standard, columns: FacilityColumns) -> NDArray[np.int8]:
     """Give what keeps each facility from qualifying."""
-    fault = np.full(len(facilities) + 1, _CODE["too_far"], dtype=np.int8)
-    for column, least, reason in (
-        ("hours_per_day", standard.min_hours_per_day, "short_hours"),
-        ("floor_area_m2", standard.min_floor_area_m2, "too_small"),
+    fault = np.full(columns.kind.size, CODE["too_far"], dtype=np.int8)
+    for value, least, reason in (
+        (columns.hours_per_day, standard.min_hours_per_day, "short_hours"),
+        (columns.floor_area_m2, standard.min_floor_area_m2, "too_small"),
     ):
         if least is not None:
-            fault[:-1][facilities[column].to_numpy(dtype=float) < least] = _CODE[reason]
-    fault[:-1][(facilities["status"] == "closed").to_numpy(dtype=bool)] = _CODE["closed"]
+            fault[value < least] = CODE[reason]
+    fault[columns.status == "closed"] = CODE["closed"]
     return fault
 
 
@@ -342,7 +343,7 @@ def keep_to_capacity(
     over = asked & ~unknown & (used_up > room * (1 + ROUNDING))
     new_state, new_reason = state.copy(), np.concatenate([one.reason for _, one, _ in judged])
     for rows, what, why in ((over, UNCOVERED, "over_capacity"), (unknown, UNKNOWN, "no_data")):
-        new_state[order[rows]], new_reason[order[rows]] = what, _CODE[why]
+        new_state[order[rows]], new_reason[order[rows]] = what, CODE[why]
     cuts = np.cumsum([each.size for _, _, each in judged])[:-1]
     return [
         replace(one, state=now, reason=why, on_foot=one.on_foot & (now == COVERED))
@@ -427,7 +428,7 @@ def judge_units(
         minlength=n * len(REASONS),
     ).reshape(n, len(REASONS))
     reason = kept_out.argmax(axis=1).astype(np.int8)
-    reason[total == 0] = _CODE["no_data"]
+    reason[total == 0] = CODE["no_data"]
     reason[state == COVERED] = 0
     point = np.full(n, -1, dtype=np.int64)
     middle = _weighted_median(judged.minutes, owner, weight)
