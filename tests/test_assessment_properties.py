@@ -118,7 +118,6 @@ def counties(draw):
     return roads, units, facilities.assign(name=facilities["facility_id"]), demand
 
 
-@pytest.mark.filterwarnings("ignore::facility_coverage.IntakeWarning")
 def assessed(county, plan=PLAN, **changed):
     """Read and assess a county; `changed` tables go instead of its own."""
     roads, units, facilities, demand = county
@@ -129,7 +128,13 @@ def assessed(county, plan=PLAN, **changed):
     return fc.assess(units, facilities, access, plan)
 
 
-slow = settings(phases=(Phase.explicit, Phase.generate),max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Shrinking asks for thousands of counties: it is left out.
+few = settings(
+    max_examples=15,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 pytestmark = pytest.mark.filterwarnings("ignore::facility_coverage.IntakeWarning")
 
 
@@ -186,7 +191,7 @@ def oracle_states(report, standard):
     return found
 
 
-@settings(phases=(Phase.explicit, Phase.generate), max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@few
 @given(counties())
 def test_points_are_judged_as_loops_over_networkx_do(county):
     report = assessed(county)
@@ -201,7 +206,7 @@ def test_points_are_judged_as_loops_over_networkx_do(county):
                 assert row.state == expected[row.demand_id], (row, found.standard.words)
 
 
-@slow
+@few
 @given(counties())
 def test_the_three_states_are_the_whole(county):
     report = assessed(county)
@@ -228,7 +233,7 @@ def people_known(rates):
     return rates["covered"].fillna(0.0)
 
 
-@slow
+@few
 @given(counties(), st.sampled_from(KINDS), st.integers(0, 1400), st.integers(0, 1900))
 def test_one_more_facility_never_lowers_a_rate(county, kind, x, y):
     before = assessed(county)
@@ -262,7 +267,7 @@ def test_one_more_facility_never_lowers_a_rate(county, kind, x, y):
         )
 
 
-@slow
+@few
 @given(counties(), st.sampled_from([0.5, 0.8]), st.sampled_from([None, 300.0]))
 def test_a_stricter_standard_never_raises_a_rate(county, factor, least):
     strict = []
@@ -282,7 +287,7 @@ def test_a_stricter_standard_never_raises_a_rate(county, factor, least):
     assert (people_known(harder) <= people_known(plain) + 1e-6).all()
 
 
-@slow
+@few
 @given(counties(), st.randoms(use_true_random=False))
 def test_rates_do_not_depend_on_the_order_of_rows(county, random):
     def shuffled(table):
@@ -290,7 +295,7 @@ def test_rates_do_not_depend_on_the_order_of_rows(county, random):
         random.shuffle(order)
         return table.iloc[order].reset_index(drop=True)
 
-    roads, units, facilities, demand = county
+    _, units, facilities, demand = county
     plain = assessed(county)
     mixed = assessed(
         county,
@@ -302,7 +307,7 @@ def test_rates_do_not_depend_on_the_order_of_rows(county, random):
     pd.testing.assert_frame_equal(plain.townships, mixed.townships, check_exact=False, atol=1e-6)
 
 
-@slow
+@few
 @given(counties(), st.sampled_from([30.0, 400.0, 3000.0]))
 def test_capacity_never_raises_a_rate(county, due):
     limited = tuple(

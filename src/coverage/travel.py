@@ -128,6 +128,8 @@ class Searches:
         By mode, how they join the roads.
     options : mapping
         The options of `travel_times`.
+    barriers : ndarray of geometries or None
+        What no way between a point and the road crosses, in the CRS of the roads.
     """
 
     facilities: gpd.GeoDataFrame
@@ -137,6 +139,7 @@ class Searches:
     xy: Places
     joins: Mapping[str, Joins]
     options: Mapping[str, Any]
+    barriers: Objects | None = None
 
     @cached_property
     def columns(self) -> FacilityColumns:
@@ -449,6 +452,7 @@ def travel_times(
     area = area_points(units, roads.crs, spacing_m=area_spacing_m)
     tables = (demand, area, facilities)
     shapes = [np.asarray(table.geometry.to_crs(roads.crs).array) for table in tables]
+    walls = barrier_shapes(barriers, roads)
     asked = _questions(plan, direction)
     modes = {way.mode: plan.modes[way.mode] for _, way in asked}
     searches = Searches(
@@ -457,7 +461,7 @@ def travel_times(
         roads=roads,
         modes=modes,
         xy=Places(*(shapely.get_coordinates(shapely.force_2d(_points(each))) for each in shapes)),
-        joins=_join(shapes, roads, modes, leg_limit_m, barrier_shapes(barriers, roads)),
+        joins=_join(shapes, roads, modes, leg_limit_m, walls),
         options={
             "leg_limit_m": leg_limit_m,
             "leg_detour": leg_detour,
@@ -466,6 +470,7 @@ def travel_times(
             "engine": engine,
             "barriers": barriers is not None,
         },
+        barriers=walls,
     )
     return _travelled(demand, area, searches, asked)
 
