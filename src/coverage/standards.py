@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from .errors import PlanError
 from .modes import MINUTES_PER_METRE_AT_1_KPH, MODES, Mode
+from .terms import label
 
 __all__ = [
     "DIRECTIONS",
@@ -124,6 +125,23 @@ class Alternative:
             return f"{self.mode} ≤ {self.minutes:g} min"
         return f"{self.mode} ≤ {self.metres:g} m {self.measure}"
 
+    def in_words(self, lang: str = "zh") -> str:
+        """Give the rule as planners read it.
+
+        Examples
+        --------
+        >>> Alternative("walk", metres=300.0, measure="straight").in_words()
+        '步行直线距离不超过300米'
+        """
+        mode = label("mode", self.mode, lang)
+        if self.minutes is not None:
+            limit = f"{self.minutes:g}"
+            return f"{mode}不超过{limit}分钟" if lang == "zh" else f"{mode} ≤ {limit} min"
+        how = label("way_measure", self.measure, lang)
+        if lang == "zh":
+            return f"{mode}{how}不超过{self.metres:g}米"
+        return f"{mode} ≤ {self.metres:g} m ({how})"
+
 
 @dataclass(frozen=True)
 class Standard:
@@ -202,6 +220,26 @@ class Standard:
     def words(self) -> str:
         """The rule in a few words."""
         return " or ".join(alternative.words for alternative in self.alternatives)
+
+    def in_words(self, lang: str = "zh") -> str:
+        """Give the rule as planners read it, with what a facility must have.
+
+        Examples
+        --------
+        >>> alternatives = (Alternative("walk", 20.0), Alternative("ebike", 15.0))
+        >>> Standard("clinic", "rural", alternatives, min_floor_area_m2=60.0).in_words()
+        '步行不超过20分钟，或电动自行车不超过15分钟；面积不低于60㎡'
+        """
+        zh = lang == "zh"
+        ways = [each.in_words(lang) for each in self.alternatives]
+        parts = [("，或" if zh else " or ").join(ways)]
+        if self.min_floor_area_m2 is not None:
+            least = f"{self.min_floor_area_m2:g}"
+            parts.append(f"面积不低于{least}㎡" if zh else f"at least {least} m²")
+        if self.min_hours_per_day is not None:
+            least = f"{self.min_hours_per_day:g}"
+            parts.append(f"每日开放不少于{least}小时" if zh else f"open {least} h a day")
+        return ("；" if zh else "; ").join(parts)
 
 
 @dataclass(frozen=True)

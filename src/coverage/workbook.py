@@ -389,12 +389,7 @@ def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
             {
                 "kind": standard.kind,
                 "setting": standard.setting,
-                "definition": " / ".join(
-                    f"{label('mode', a.mode, lang)} ≤ {a.minutes:g} min"
-                    for a in standard.alternatives
-                )
-                + (f"; ≥ {standard.min_floor_area_m2:g} m²" if standard.min_floor_area_m2 else "")
-                + (f"; ≥ {standard.min_hours_per_day:g} h" if standard.min_hours_per_day else ""),
+                "definition": standard.in_words(lang),
                 "target": standard.target_share,
                 "source": standard.source,
                 "verified": standard.verified,
