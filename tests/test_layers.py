@@ -22,7 +22,7 @@ LAYERS = [
     {"ledger", "rates", "indicators"},
     {"assessment"},
     {"sensitivity"},
-    {"capacity", "projects"},
+    {"capacity", "fragility", "projects", "scenarios"},
     {"maps", "workbook"},
     {"explain"},
     {"county"},

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from .assessment import CoverageReport, assess
 from .boundaries import boundary_faults, repair_boundaries
+from .capacity import facility_loads, two_step_floating_catchment
 from .checking import check_files
 from .conditions import add_elevation, close_roads
 from .county import County, check_county, read_county, run_county
@@ -24,11 +25,14 @@ from .isochrones import isochrones
 from .journeys import Reach, Route, cost_matrix, nearest, nearest_facility, reach, route
 from .maps import coverage_map
 from .modes import MODES, Mode
+from .monitoring import monitor
 from .network import RoadNetwork
 from .plans import load_plan
 from .projects import project_summary, propose_projects
 from .roads import read_roads
 from .sample import SampleCounty, sample_county
+from .scenarios import Comparison, compare
+from .sensitivity import Sensitivity, coverage_curve, sensitivity
 from .snapping import join_points
 from .standards import Alternative, Group, Indicator, Plan, Standard
 from .terms import label
@@ -39,6 +43,7 @@ from .workbook import write_workbook
 __all__ = [
     "MODES",
     "Alternative",
+    "Comparison",
     "County",
     "CoverageError",
     "CoverageReport",
@@ -56,6 +61,7 @@ __all__ = [
     "RoadNetwork",
     "Route",
     "SampleCounty",
+    "Sensitivity",
     "Standard",
     "TravelTimes",
     "add_elevation",
@@ -64,10 +70,13 @@ __all__ = [
     "check_county",
     "check_files",
     "close_roads",
+    "compare",
     "cost_matrix",
+    "coverage_curve",
     "coverage_map",
     "detect_datum",
     "download_roads",
+    "facility_loads",
     "from_wgs84",
     "intake_report",
     "isochrones",
@@ -75,6 +84,7 @@ __all__ = [
     "label",
     "load_plan",
     "match_units",
+    "monitor",
     "nearest",
     "nearest_facility",
     "project_summary",
@@ -89,9 +99,11 @@ __all__ = [
     "route",
     "run_county",
     "sample_county",
+    "sensitivity",
     "spread_demand",
     "to_wgs84",
     "travel_times",
+    "two_step_floating_catchment",
     "write_workbook",
 ]
 

@@ -127,7 +127,7 @@ class CoverageReport:
         columns = {name: self.demand[name].to_numpy(dtype=object) for name in names}
         parts = []
         for standard, _, points, _, judged in self.point_verdicts:
-            modes = np.array([each.mode for each in standard.alternatives], dtype=object)
+            modes = np.array([*(each.mode for each in standard.alternatives), None], dtype=object)
             parts.append(
                 pd.DataFrame(
                     {
@@ -137,7 +137,7 @@ class CoverageReport:
                         "residents": columns["residents"][points].astype(float),
                         "minutes": judged.minutes,
                         "limit_minutes": judged.limit_minutes,
-                        "mode": np.where(np.isnan(judged.minutes), None, modes[judged.alternative]),
+                        "mode": modes[np.where(np.isnan(judged.minutes), -1, judged.alternative)],
                         "facility_id": ids[judged.facility],
                         "state": _STATE_WORDS[judged.state],
                         "reason": _REASON_WORDS[judged.reason],
@@ -468,17 +468,17 @@ def _fill(
         else judge_units(standard, inner, part.owner, people, part.homes, at)
     )
     columns = {
-        "reachable_state": found["state"],
-        "reachable_state_inside": inside["state"],
-        "reachable_reason": _REASON_WORDS[found["reason"]],
-        "on_foot_state": found["on_foot_state"] if walked else _NOT_APPLICABLE,
+        "reachable_state": found.state,
+        "reachable_state_inside": inside.state,
+        "reachable_reason": _REASON_WORDS[found.reason],
+        "on_foot_state": found.on_foot_state if walked else _NOT_APPLICABLE,
         "people": people.total[at],
-        **{f"people_{state}": found[state] for state in STATES},
-        "people_share": found["share"],
-        "people_on_foot": found["on_foot"],
-        "people_covered_inside": inside["covered"],
+        **{f"people_{state}": getattr(found, state) for state in STATES},
+        "people_share": found.share,
+        "people_on_foot": found.on_foot,
+        "people_covered_inside": inside.covered,
         **_score(part, judged, people),
-        **_typical(standard, judged, found["point"]),
+        **_typical(standard, judged, found.point),
         **_area(part, county),
     }
     if standard.on_ledger:
@@ -507,13 +507,16 @@ def _typical(standard: Standard, judged: Judged, point: Integers) -> dict[str, N
     """Give the trip by which half of each unit is there."""
     there = point >= 0
     at = point[there]
-    ways = np.array([(each.mode, each.measure) for each in standard.alternatives], dtype=object).T
+    ways = np.array(
+        [*((each.mode, each.measure) for each in standard.alternatives), (None, None)], dtype=object
+    ).T
     minutes, limit = np.full(point.size, np.nan), np.full(point.size, np.nan)
     facility = np.full(point.size, -1, dtype=np.int64)
     words = np.full((2, point.size), None, dtype=object)
     minutes[there], limit[there] = judged.minutes[at], judged.limit_minutes[at]
     facility[there] = judged.facility[at]
-    words[:, there] = np.where(np.isnan(judged.minutes[at]), None, ways[:, judged.alternative[at]])
+    chosen = np.where(np.isnan(judged.minutes[at]), -1, judged.alternative[at])
+    words[:, there] = ways[:, chosen]
     return {
         "minutes": minutes,
         "limit_minutes": limit,
@@ -632,7 +635,7 @@ def _group_rates(report: CoverageReport) -> Iterator[tuple[object, ...]]:
                 people = county.people(group.population)
                 judged = judge_points(standard, report.access, part.homes)
                 found = judge_units(standard, judged, part.owner, people, part.homes, part.members)
-                sums = [float(found[state].sum()) for state in STATES]
+                sums = [float(getattr(found, state).sum()) for state in STATES]
                 total = float(sum(sums))
                 share = sums[0] / total if total else np.nan
                 mode = standard.alternatives[0].mode

@@ -103,7 +103,7 @@ class _Rows(NamedTuple):
     flag: Floats  # 1 covered, 0 not, NaN where the ledger does not say
 
     def of(self, kept: NDArray[np.bool_]) -> _Rows:
-        return _Rows(*(column[kept] for column in self))
+        return _Rows._make(column[kept] for column in self)
 
 
 def ledger_verdicts(
@@ -232,7 +232,8 @@ def _agreements(
     weight = people.weight[home]
 
     def weighed(rows: NDArray[np.bool_]) -> Floats:
-        return np.bincount(agreement[rows], weights=weight[rows], minlength=asked.size)
+        sums = np.bincount(agreement[rows], weights=weight[rows], minlength=asked.size)
+        return sums.astype(float)
 
     total = np.bincount(agreement, weights=weight, minlength=asked.size)
     needed = standard.unit_share * total - ROUNDING

@@ -36,7 +36,7 @@ def rate_table(verdicts: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     DataFrame
         As in `CoverageReport.rates`.
     """
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for (kind, setting), group in verdicts.groupby(["kind", "setting"], sort=False):
         standard = plan.standard(kind, setting)
         if standard is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .search import Nearest
-from .standards import Standard
+from .standards import Standard, Way
 from .travel import FacilityColumns, Pool, TravelTimes, pools_of
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "STATES",
     "Judged",
     "People",
+    "UnitVerdicts",
     "judge_points",
     "judge_units",
     "keep_to_capacity",
@@ -119,6 +121,34 @@ class People:
     total: Floats
 
 
+class UnitVerdicts(NamedTuple):
+    """Verdicts on units, index by index.
+
+    Attributes
+    ----------
+    state, on_foot_state : ndarray of int8
+        Positions in `STATES`; the second on foot alone.
+    reason : ndarray of int8
+        Position in `REASONS`: what keeps most people from being covered.
+    covered, uncovered, unknown, on_foot : ndarray of float
+        People, the last covered without a vehicle; NaN where not known.
+    share : ndarray of float
+        Of the weight that is covered.
+    point : ndarray of int
+        Position among the judged points of the one by which half of the unit is there, -1.
+    """
+
+    state: NDArray[np.int8]
+    reason: NDArray[np.int8]
+    covered: Floats
+    uncovered: Floats
+    unknown: Floats
+    share: Floats
+    on_foot_state: NDArray[np.int8]
+    on_foot: Floats
+    point: Integers
+
+
 def reason_codes(reasons: Objects) -> NDArray[np.int8]:
     """Give positions in `REASONS`.
 
@@ -150,8 +180,8 @@ def people_at(
     count = _numbers(demand, population)
     of_unit = _numbers(units, population)
 
-    def sums(values: Floats) -> Floats:
-        return np.bincount(home_unit, weights=values, minlength=n_units)
+    def sums(values: Floats | NDArray[np.bool_]) -> Floats:
+        return np.bincount(home_unit, weights=values, minlength=n_units).astype(float)
 
     silent = sums(~np.isnan(count)) == 0
     if population != "residents" and silent.any():
@@ -224,10 +254,10 @@ def judge_points(
     )
 
 
-def _found(access: TravelTimes, pool: Pool, way: object, *, area: bool) -> Nearest | None:
+def _found(access: TravelTimes, pool: Pool, way: Way, *, area: bool) -> Nearest | None:
     """Give what a search found; of one that was left out, what the plainer one did."""
     results = access.area_nearest if area else access.nearest
-    return results.get((pool, way)) or results.get((pool._replace(inside=False), way))  # type: ignore[call-overload,no-any-return]
+    return results.get((pool, way)) or results.get((pool._replace(inside=False), way))
 
 
 def _judge_kind(
@@ -376,7 +406,7 @@ def judge_units(
     people: People,
     points: Integers,
     members: Integers,
-) -> dict[str, NDArray[np.generic]]:
+) -> UnitVerdicts:
     """Judge units by their people: covered where at least `unit_share` of them are.
 
     Parameters
@@ -396,11 +426,8 @@ def judge_units(
 
     Returns
     -------
-    dict of str to ndarray, shape (n_members,)
-        `state`, `reason` (what keeps most people from being covered), `covered`, `uncovered`,
-        `unknown` (people; NaN where not known), `share` (of weight), `on_foot` (people covered
-        without a vehicle), `on_foot_state` (as `state`, on foot alone), and `point`: the position
-        in `judged` of the point by which half of the unit is there, -1.
+    UnitVerdicts
+        Index by index with `members`.
     """
     n, weight, count = members.size, people.weight[points], people.count[points]
     parts = sum_by_state(judged.state, owner, weight, n)
@@ -436,17 +463,17 @@ def judge_units(
     with np.errstate(invalid="ignore"):
         share = parts[:, COVERED] / total
     on_foot = np.bincount(owner, weights=np.where(judged.on_foot, count, 0.0), minlength=n)
-    return {
-        "state": state.astype(np.int8),
-        "reason": reason,
-        "covered": amounts[:, COVERED],
-        "uncovered": amounts[:, UNCOVERED],
-        "unknown": amounts[:, UNKNOWN],
-        "share": share,
-        "on_foot_state": on_foot_state.astype(np.int8),
-        "on_foot": np.where(np.isnan(amounts[:, COVERED]), np.nan, on_foot),
-        "point": point,
-    }
+    return UnitVerdicts(
+        state=state.astype(np.int8),
+        reason=reason,
+        covered=amounts[:, COVERED],
+        uncovered=amounts[:, UNCOVERED],
+        unknown=amounts[:, UNKNOWN],
+        share=share,
+        on_foot_state=on_foot_state.astype(np.int8),
+        on_foot=np.where(np.isnan(amounts[:, COVERED]), np.nan, on_foot),
+        point=point,
+    )
 
 
 def _weighted_median(minutes: Floats, owner: Integers, weight: Floats) -> Integers:
