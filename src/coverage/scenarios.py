@@ -78,8 +78,8 @@ class Comparison:
         `people_gained_by_rule` (NaN where not known; on the ledger basis all people of a covered
         unit count); `cause`: ``"people"`` (units, residents, demand points), ``"road"`` (roads,
         barriers, options of the search), ``"facility"`` (agreements to share included) or
-        ``"rule"`` (standards, speeds); `cause_facility_id`, the facility that decides where it is one; and
-        `detail`: what became of it, which roads, or the rule before → after.
+        ``"rule"`` (standards, speeds); `cause_facility_id`, the facility that decides where it is
+        one; and `detail`: what became of it, which roads, or the rule before → after.
     rates : DataFrame
         One row a kind × setting × basis × measure: `covered_before, covered_after, total_before,
         total_after, share_before, share_after, change_share_points` (percentage points), `target`,
