@@ -224,7 +224,7 @@ HAND_WORKED = [
     ("longer", "ledger", "gained", 100.0, "facility", "longer-1", LONGER),
     ("longer", "reachable", "gained", 100.0, "facility", "longer-1", LONGER),
     ("moved", "reachable", "lost", -100.0, "facility", "moved-1", "moved"),
-    ("known", "ledger", "gained", None, "facility", "known-1", KNOWN),
+    ("known", "ledger", "gained", 100.0, "facility", "known-1", KNOWN),
     ("known", "reachable", "gained", 100.0, "facility", "known-1", KNOWN),
     ("agrees", "ledger", "gained", 100.0, "facility", "host-1", "agrees-1: opened"),
     ("cut", "reachable", "lost", -100.0, "road", None, "North Lane closed"),
@@ -250,6 +250,7 @@ def test_rates_stand_beside_each_other(tiny_before, tiny_after):
     assert on_ledger["change_share_points"] == pytest.approx(100 * 5 / 12)
     # Four fifths of twelve are ten.
     assert on_ledger[["missing_before", "missing_after"]].tolist() == [4, 0]
+    assert on_ledger[["met_before", "met_after"]].tolist() == [False, True]
     assert reachable[["covered_before", "covered_after"]].tolist() == [6, 7]
 
 

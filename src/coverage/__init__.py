@@ -18,7 +18,9 @@ from .datums import from_wgs84, to_wgs84
 from .demand import read_demand, spread_demand
 from .download import DownloadError, download_roads
 from .errors import CoverageError, Finding, InputError, IntakeWarning
+from .explain import Explanation, explain
 from .facilities import read_facilities
+from .fragility import bridge_fragility, fragility
 from .identity import match_units
 from .intake import IntakeReport, intake_report
 from .isochrones import isochrones
@@ -49,6 +51,7 @@ __all__ = [
     "CoverageReport",
     "DatumEvidence",
     "DownloadError",
+    "Explanation",
     "Finding",
     "Group",
     "Indicator",
@@ -67,6 +70,7 @@ __all__ = [
     "add_elevation",
     "assess",
     "boundary_faults",
+    "bridge_fragility",
     "check_county",
     "check_files",
     "close_roads",
@@ -76,7 +80,9 @@ __all__ = [
     "coverage_map",
     "detect_datum",
     "download_roads",
+    "explain",
     "facility_loads",
+    "fragility",
     "from_wgs84",
     "intake_report",
     "isochrones",

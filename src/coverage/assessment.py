@@ -39,6 +39,7 @@ from .verdicts import (
 )
 
 if TYPE_CHECKING:
+    from .explain import Explanation
     from .sensitivity import Sensitivity
 
 __all__ = ["CoverageReport", "PointVerdicts", "assess"]
@@ -204,6 +205,18 @@ class CoverageReport:
         from .sensitivity import sensitivity  # noqa: PLC0415
 
         return sensitivity(self, speed=speed, leg=leg)
+
+    def fragility(self, *, kinds: Sequence[str] | None = None) -> pd.DataFrame:
+        """Tell which units hang on one facility (see `facility_coverage.fragility`)."""
+        from .fragility import fragility  # noqa: PLC0415
+
+        return fragility(self, kinds=kinds)
+
+    def explain(self, unit: str, *, kind: str | None = None, lang: str = "zh") -> Explanation:
+        """Tell one unit's story: routes, rules, facilities (see `facility_coverage.explain`)."""
+        from .explain import explain  # noqa: PLC0415
+
+        return explain(self, unit, kind=kind, lang=lang)
 
     @property
     def stamp(self) -> str:

@@ -83,7 +83,8 @@ class Comparison:
     rates : DataFrame
         One row a kind × setting × basis × measure: `covered_before, covered_after, total_before,
         total_after, share_before, share_after, change_share_points` (percentage points), `target`,
-        `missing_before, missing_after` (whole units, by each report's own target).
+        `missing_before, missing_after, met_before, met_after` (whole units, by each report's own
+        target; missing where units that cannot be told decide).
     facilities : DataFrame
         One row a facility × what changed: `facility_id, name, kind, unit_code, change` (opened |
         closed | moved | changed), `column`, `before`, `after`. One that is numbered anew is closed
@@ -219,7 +220,6 @@ def compare(before: CoverageReport, after: CoverageReport) -> Comparison:
             for basis in ("ledger", "reachable")
         ]
     )
-    order = {kind: number for number, kind in enumerate(kinds)}
     order = {kind: number for number, kind in enumerate(kinds)}
     keys = (units["unit_code"], units["basis"], units["kind"].map(order))
     units = units.iloc[np.lexsort([key.to_numpy() for key in keys])]
@@ -369,7 +369,7 @@ def _by_unit(report: CoverageReport, basis: str, kinds: Sequence[str]) -> pd.Dat
     state = verdicts[f"{basis}_state"].to_numpy(dtype=object)
     if basis == "ledger":
         people = verdicts["people"].to_numpy(dtype=float)
-        covered = np.select([state == "covered", state == "unknown"], [people, np.nan], 0.0)
+        covered = np.where(state == "covered", people, 0.0)
     else:
         covered = verdicts["people_covered"].to_numpy(dtype=float)
         covered = np.where(state == "not_applicable", 0.0, covered)
@@ -575,6 +575,10 @@ def _rates(before: CoverageReport, after: CoverageReport, kinds: Sequence[str]) 
     table = pd.DataFrame(index=index)
     for name in ("covered", "total", "share", "missing"):
         table[f"{name}_before"], table[f"{name}_after"] = old[name], new[name]
+    for side, rates in (("before", old), ("after", new)):
+        open_ = (rates["missing"] > 0) & (rates["missing"] > rates["unknown"])
+        told = rates["target"].notna() & ((rates["missing"] <= 0) | open_)
+        table[f"met_{side}"] = (rates["missing"] <= 0).astype("boolean").where(told)
     table["change_share_points"] = 100 * (new["share"] - old["share"])
     table["target"] = new["target"].fillna(old["target"])
     order = [
@@ -588,5 +592,7 @@ def _rates(before: CoverageReport, after: CoverageReport, kinds: Sequence[str]) 
         "target",
         "missing_before",
         "missing_after",
+        "met_before",
+        "met_after",
     ]
     return table[order].reset_index()
