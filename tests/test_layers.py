@@ -23,7 +23,7 @@ LAYERS = [
     {"assessment"},
     {"sensitivity"},
     {"capacity", "fragility", "projects", "scenarios"},
-    {"maps", "workbook"},
+    {"maps", "monitoring", "workbook"},
     {"explain"},
     {"county"},
     {"__main__"},

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from .errors import InputError, NoCrsError
 from .linework import substrings
-from .modes import Mode, mode_named
+from .modes import MINUTES_PER_METRE_AT_1_KPH, Mode, mode_named
 from .network import RoadNetwork
 from .search import (
     Pairs,
@@ -39,8 +39,11 @@ __all__ = [
     "cost_matrix",
     "nearest",
     "nearest_facility",
+    "no_route",
     "reach",
     "route",
+    "route_between",
+    "straight_route",
 ]
 
 Floats = NDArray[np.float64]
@@ -609,17 +612,41 @@ def route(
     mode = mode_named(mode)
     start = _joined(origin, "origin", roads, mode, leg_limit_m, barriers)
     end = _joined(destination, "destination", roads, mode, leg_limit_m, barriers)
-    trips = Trips(roads.for_mode(mode), leg_detour)
-    found = SiteSearch(trips, end, np.ones(1, dtype=bool)).nearest(start)
-    if found.reason[0]:
-        legs = _legs([], roads, origin.crs)
-        return Route(float("nan"), float("nan"), float("nan"), None, legs, str(found.reason[0]))
-    pieces = _pieces(trips, start, end)
     doors = [
         shapely.get_coordinates(points.geometry.to_crs(roads.crs).iloc[0])
         for points in (origin, destination)
     ]
-    on_road = _road_rows(trips, roads, pieces)
+    trips = Trips(roads.for_mode(mode), leg_detour)
+    return route_between(trips, start, end, doors, roads, origin.crs)
+
+
+def route_between(
+    trips: Trips, start: Snaps, end: Snaps, doors: Sequence[Floats], roads: RoadNetwork, crs: Any
+) -> Route:
+    """Find the fastest way between two points that have joined the roads, leg by leg.
+
+    Parameters
+    ----------
+    trips : Trips
+        How one travels, `to_facility`: `end` stands for the facility.
+    start, end : Snaps
+        How the one point and the other join the roads: one row each.
+    doors : sequence of two ndarrays of float, shape (1, 2)
+        Where the points are, in the CRS of the roads.
+    roads : RoadNetwork
+        The roads that `trips` are compiled from.
+    crs : any
+        The CRS of the answer.
+
+    Returns
+    -------
+    Route
+        As `route` gives it.
+    """
+    found = SiteSearch(trips, end, np.ones(1, dtype=bool)).nearest(start)
+    if found.reason[0]:
+        return no_route(str(found.reason[0]), roads, crs)
+    on_road = _road_rows(trips, roads, _pieces(trips, start, end))
     if on_road:
         inner = [shapely.get_coordinates(row["geometry"]) for row in on_road]
         entry, leaving = inner[0][:1], inner[-1][-1:]
@@ -633,18 +660,38 @@ def route(
         *on_road,
         _walk_row(trips, float(end.leg_m[0]), np.concatenate([leaving, doors[1]])),
     ]
-    legs = _legs(rows, roads, origin.crs)
     xy = np.concatenate([shapely.get_coordinates(row["geometry"]) for row in rows])
     distinct = np.r_[True, (np.diff(xy, axis=0) != 0).any(axis=1)]
     xy = xy[distinct] if distinct.sum() > 1 else xy[:2]
-    line = gpd.GeoSeries([shapely.LineString(xy)], crs=roads.crs).to_crs(origin.crs).iloc[0]
     return Route(
         minutes=float(found.minutes[0]),
         road_m=float(sum(row["length_m"] for row in on_road)),
         leg_m=float(start.leg_m[0] + end.leg_m[0]),
-        geometry=line,
-        legs=legs,
+        geometry=gpd.GeoSeries([shapely.LineString(xy)], crs=roads.crs).to_crs(crs).iloc[0],
+        legs=_legs(rows, roads, crs),
     )
+
+
+def straight_route(doors: Sequence[Floats], mode: Mode, roads: RoadNetwork, crs: Any) -> Route:
+    """Give the way as the crow flies: one leg, part ``"straight"``, at the mode's own speed.
+
+    Parameters
+    ----------
+    doors, roads, crs
+        As for `route_between`.
+    mode : Mode
+        How one travels.
+    """
+    line = shapely.LineString(np.concatenate(doors))
+    minutes = line.length * MINUTES_PER_METRE_AT_1_KPH / mode.speed_kph
+    row = {"part": "straight", "length_m": line.length, "minutes": minutes, "geometry": line}
+    legs = _legs([row], roads, crs)
+    return Route(minutes, 0.0, line.length, legs.geometry.iloc[0], legs)
+
+
+def no_route(reason: str, roads: RoadNetwork, crs: Any) -> Route:
+    """Give a route that says why there is none."""
+    return Route(float("nan"), float("nan"), float("nan"), None, _legs([], roads, crs), reason)
 
 
 def _pieces(trips: Trips, start: Snaps, end: Snaps) -> list[tuple[int, float, float]]:

@@ -13,7 +13,15 @@ from .standards import Standard
 from .travel import FacilityColumns, TravelTimes, agreed_minutes
 from .verdicts import ROUNDING, People
 
-__all__ = ["Ledger", "LedgerVerdicts", "ledger_verdicts"]
+__all__ = [
+    "Ledger",
+    "LedgerRows",
+    "LedgerVerdicts",
+    "ledger_rows",
+    "ledger_verdicts",
+    "outcome_words",
+    "qualities",
+]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -93,17 +101,43 @@ def _positions(values: pd.Series, among: pd.Series) -> Integers:
     return index.get_indexer(values.to_numpy(dtype=object)).astype(np.int64)
 
 
-class _Rows(NamedTuple):
-    """The ledger's rows that speak of the units to judge."""
+class LedgerRows(NamedTuple):
+    """The ledger's rows that speak of some units, index by index.
+
+    Attributes
+    ----------
+    row : ndarray of int
+        Position in the table of facilities.
+    owner : ndarray of int
+        Position of the row's unit among those asked about.
+    outcome : ndarray of int
+        What the rule alone says of it (see `outcome_words`).
+    facility : ndarray of int
+        Of an agreement the facility that is shared, -1 where nobody we know; else the row itself.
+    flag : ndarray of float
+        The official flag: 1 covered, 0 not, NaN where the ledger does not say.
+    """
 
     row: Integers
-    owner: Integers  # position in `members`
+    owner: Integers
     outcome: Integers
     facility: Integers
-    flag: Floats  # 1 covered, 0 not, NaN where the ledger does not say
+    flag: Floats
 
-    def of(self, kept: NDArray[np.bool_]) -> _Rows:
-        return _Rows._make(column[kept] for column in self)
+    def of(self, kept: NDArray[np.bool_]) -> LedgerRows:
+        """Keep some rows."""
+        return LedgerRows._make(column[kept] for column in self)
+
+
+def outcome_words(outcome: Integers) -> tuple[Objects, Objects]:
+    """Give states and reasons, index by index.
+
+    Examples
+    --------
+    >>> [words.tolist() for words in outcome_words(np.array([0, 3]))]
+    [['covered', 'uncovered'], ['', 'too_small']]
+    """
+    return _STATES[outcome], _REASONS[outcome]
 
 
 def ledger_verdicts(
@@ -136,13 +170,34 @@ def ledger_verdicts(
     LedgerVerdicts
         Index by index with `members`.
     """
-    columns, outside = access.searches.columns, access.searches.outside
+    rows = ledger_rows(standard, ledger, access, members, people, home_unit)
+    decided, facility = _best(_by_flag(rows), members.size)
+    rule, _ = _best(rows, members.size)
+    beyond = (rows.facility >= 0) & access.searches.outside[rows.facility]
+    shared = access.searches.columns.status[rows.row] == "shared"
+    unshared, _ = _best(_by_flag(rows.of(~shared)), members.size)
+    inside, _ = _best(_by_flag(rows.of(~beyond)), members.size)
+    return LedgerVerdicts(
+        *outcome_words(decided), facility, *outcome_words(rule), _STATES[unshared], _STATES[inside]
+    )
+
+
+def ledger_rows(
+    standard: Standard,
+    ledger: Ledger,
+    access: TravelTimes,
+    members: Integers,
+    people: People,
+    home_unit: Integers,
+) -> LedgerRows:
+    """Judge what the ledger says of units row by row; the parameters are `ledger_verdicts`'."""
+    columns = access.searches.columns
     local = np.full(max(int(ledger.keeper.max(initial=0)), int(members.max(initial=0))) + 1, -1)
     local[members] = np.arange(members.size)
     keeper = np.where(ledger.keeper >= 0, local[ledger.keeper], -1)
     row = np.flatnonzero(np.isin(columns.kind, standard.required_kinds) & (keeper >= 0))
     owner = keeper[row]
-    quality = _quality(standard, columns)
+    quality = qualities(standard, columns)
     outcome, facility = quality[row], row.copy()
     shared = columns.status[row] == "shared"
     if shared.any():
@@ -150,32 +205,17 @@ def ledger_verdicts(
         outcome[shared] = _agreements(
             standard, access, facility[shared], members[owner[shared]], quality, people, home_unit
         )
-    flag = ledger.flag[row]
-    rows = _Rows(row, owner, outcome, facility, flag)
-    decided, facility = _best(_by_flag(rows), members.size)
-    rule, _ = _best(rows, members.size)
-    beyond = (rows.facility >= 0) & outside[rows.facility]
-    unshared, _ = _best(_by_flag(rows.of(~shared)), members.size)
-    inside, _ = _best(_by_flag(rows.of(~beyond)), members.size)
-    return LedgerVerdicts(
-        _STATES[decided],
-        _REASONS[decided],
-        facility,
-        _STATES[rule],
-        _REASONS[rule],
-        _STATES[unshared],
-        _STATES[inside],
-    )
+    return LedgerRows(row, owner, outcome, facility, ledger.flag[row])
 
 
-def _by_flag(rows: _Rows) -> _Rows:
+def _by_flag(rows: LedgerRows) -> LedgerRows:
     """Let the official flag decide for units that have one on any row."""
     flagged = pd.Series(rows.flag).groupby(rows.owner).transform("max").to_numpy(dtype=float)
     by_flag = np.where(flagged > 0, _COVERED, _NO_FACILITY)
     return rows._replace(outcome=np.where(np.isnan(flagged), rows.outcome, by_flag))
 
 
-def _best(rows: _Rows, n: int) -> tuple[Integers, Integers]:
+def _best(rows: LedgerRows, n: int) -> tuple[Integers, Integers]:
     """Give each unit's best outcome and the facility that has it."""
     order = np.lexsort((rows.row, rows.outcome, rows.owner))
     owner = rows.owner[order]
@@ -188,8 +228,11 @@ def _best(rows: _Rows, n: int) -> tuple[Integers, Integers]:
     return outcome, facility
 
 
-def _quality(standard: Standard, columns: FacilityColumns) -> Integers:
-    """Judge every facility against a standard's size and hours, whose-ever it is."""
+def qualities(standard: Standard, columns: FacilityColumns) -> Integers:
+    """Judge every facility against a standard's size and hours, whose-ever it is.
+
+    The outcomes are those of `outcome_words`.
+    """
     outcome = np.where(columns.status == "unknown", _NO_DATA, _COVERED)
     for least, value, fault in (
         (standard.min_hours_per_day, columns.hours_per_day, _SHORT_HOURS),

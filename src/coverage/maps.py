@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from .assessment import CoverageReport
 
-__all__ = ["OfflineMap", "coverage_map"]
+__all__ = ["OfflineMap", "Verbatim", "coverage_map", "page_head", "road_class", "source_line"]
 
 WGS84 = "EPSG:4326"
 
@@ -71,11 +71,16 @@ _ROAD_CLASSES: Mapping[str, tuple[str, ...]] = {
 _LEAFLET = "django-js-lib-leaflet"
 
 
-class _Verbatim(Element):
+class Verbatim(Element):
     """Text that goes into the page as it is.
 
     branca renders the children of a figure as Jinja templates; a village called ``{{ 7 * 7 }}``,
     and Leaflet's minified script, must not be.
+
+    Parameters
+    ----------
+    text : str
+        The markup.
     """
 
     def __init__(self, text: str) -> None:
@@ -153,9 +158,9 @@ class OfflineMap(folium.Map):
         if not isinstance(figure, Figure):
             raise TypeError("an OfflineMap can only be rendered inside a branca Figure")
         figure.title = html.escape(str(self._payload["title"]))
-        figure.header.add_child(_Verbatim(_page_head()), name="facility_coverage_head")
+        figure.header.add_child(Verbatim(page_head()), name="facility_coverage_head")
         figure.html.add_child(
-            _Verbatim(_page_body(self._payload, name=self.get_name(), lang=self._lang)),
+            Verbatim(_page_body(self._payload, name=self.get_name(), lang=self._lang)),
             name=f"{self.get_name()}_page",
         )
         super().render(**kwargs)
@@ -257,7 +262,7 @@ def coverage_map(
         "title": text["title"] if title is None else title,
         "subtitle": plan_name if subtitle is None else subtitle,
         "stamp": report.stamp or text["default_stamp"],
-        "source": _source_line(report, text) if source is None else source,
+        "source": source_line(report, text) if source is None else source,
         "review_number": review_number,
         "date": (drawn_on or dt.date.today()).isoformat(),  # noqa: DTZ011 - the reader's own day
         "start": {"kind": kinds.index(kind), "basis": basis},
@@ -495,7 +500,19 @@ def _context_columns(
     }
 
 
-def _road_class(highway: Any) -> str:
+def road_class(highway: Any) -> str:
+    """Give the class a road is drawn as; of several tags the first decides.
+
+    Parameters
+    ----------
+    highway : str or sequence of str
+        OpenStreetMap's tag; a missing one is a local road.
+
+    Examples
+    --------
+    >>> road_class("motorway_link"), road_class(["track", "service"]), road_class(None)
+    ('trunk', 'path', 'local')
+    """
     if isinstance(highway, (list, tuple, set)):
         highway = next(iter(highway), "")
     name = _text_of(highway).removesuffix("_link")
@@ -511,7 +528,7 @@ def _road_lines(roads: Any, grid: _Grid) -> list[dict[str, Any]]:
         {"line": lines, "wkb": shapely.to_wkb(lines), "highway": edges["highway"].to_numpy()}
     ).dropna(subset=["wkb"])
     frame = frame.drop_duplicates("wkb")
-    frame["class"] = [_road_class(value) for value in frame["highway"]]
+    frame["class"] = [road_class(value) for value in frame["highway"]]
     drawn = []
     for name in _ROAD_CLASSES:
         chosen = frame.loc[frame["class"] == name, "line"].to_numpy()
@@ -780,8 +797,14 @@ def _inline_script(text: str) -> str:
 
 
 @cache
-def _page_head() -> str:
-    """Give the styles and scripts of the page: Leaflet's, then ours."""
+def page_head() -> str:
+    """Give the styles and scripts of the page: Leaflet's, then ours.
+
+    Raises
+    ------
+    MissingDependencyError
+        The package that carries Leaflet is not installed.
+    """
     folder = _leaflet_folder()
     css = (folder / "leaflet.css").read_text(encoding="utf-8")
     js = (folder / "leaflet.js").read_text(encoding="utf-8")
@@ -811,8 +834,16 @@ def _page_head() -> str:
     )
 
 
-def _source_line(report: CoverageReport, text: Mapping[str, str]) -> str:
-    """Say what the map rests on: OpenStreetMap asks to be named, assumptions must be."""
+def source_line(report: CoverageReport, text: Mapping[str, str]) -> str:
+    """Say what the map rests on: OpenStreetMap asks to be named, assumptions must be.
+
+    Parameters
+    ----------
+    report : CoverageReport
+        Its roads and demand points say where they come from.
+    text : mapping of str to str
+        The words of the map (`labels` of ``"map"``).
+    """
     parts = [text["source_default"]]
     if ".osm" in str(getattr(report.roads, "source", "")).lower():
         parts.append(text["source_osm"])
