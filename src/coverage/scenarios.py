@@ -23,7 +23,7 @@ from .standards import Plan, Standard
 from .terms import label
 from .travel import travel_times
 
-__all__ = ["Comparison", "compare", "refuse_strangers"]
+__all__ = ["Comparison", "compare", "reassess", "refuse_strangers"]
 
 Floats = NDArray[np.float64]
 Objects = NDArray[np.object_]
@@ -298,17 +298,57 @@ def _same(one: gpd.GeoDataFrame, other: gpd.GeoDataFrame) -> bool:
 def _mixed(before: CoverageReport, after: CoverageReport, taken: Sequence[str]) -> CoverageReport:
     """Assess the county with some of the later report's inputs."""
     source = {cause: after if cause in taken else before for cause in CAUSES}
-    units, demand = source["people"].units, source["people"].demand
-    searches = source["road"].access.searches
-    facilities, plan = source["facility"].access.facilities, source["rule"].plan
+    return reassess(
+        source["road"],
+        units=source["people"].units,
+        demand=source["people"].demand,
+        facilities=source["facility"].access.facilities,
+        plan=source["rule"].plan,
+    )
+
+
+def reassess(
+    report: CoverageReport,
+    *,
+    units: gpd.GeoDataFrame | None = None,
+    demand: gpd.GeoDataFrame | None = None,
+    facilities: gpd.GeoDataFrame | None = None,
+    roads: RoadNetwork | None = None,
+    plan: Plan | None = None,
+) -> CoverageReport:
+    """Search and assess a county again with some of its inputs changed.
+
+    Parameters
+    ----------
+    report : CoverageReport
+        Its inputs, options and barriers are used where no other are given.
+    units, demand, facilities, roads, plan
+        What takes their place.
+
+    Examples
+    --------
+    >>> import facility_coverage as fc
+    >>> county, plan = fc.sample_county(), fc.load_plan("luanping-2025")
+    >>> units, facilities = fc.read_units(county.units), fc.read_facilities(county.facilities)
+    >>> access = fc.travel_times(units, facilities, fc.read_roads(county.roads), plan)
+    >>> report = fc.assess(units, facilities, access, plan)
+    >>> clinics = facilities.query("kind != 'clinic'").reset_index(drop=True)
+    >>> after = fc.reassess(report, facilities=clinics)
+    >>> after.verdicts.query("kind == 'clinic'")["reachable_reason"].unique().tolist()
+    ['no_facility_of_kind']
+    """
+    searches = report.access.searches
     options = {name: value for name, value in searches.options.items() if name != "barriers"}
     barriers = searches.barriers
+    units = report.units if units is None else units
+    facilities = report.access.facilities if facilities is None else facilities
+    plan = report.plan if plan is None else plan
     access = travel_times(
         units,
         facilities,
-        searches.roads,
+        searches.roads if roads is None else roads,
         plan,
-        demand=demand,
+        demand=report.demand if demand is None else demand,
         barriers=None if barriers is None else gpd.GeoSeries(barriers, crs=searches.roads.crs),
         **options,
     )

@@ -1,4 +1,4 @@
-"""What is missing for the three shortfall projects of 专栏3: which units fail, why, and by how much.
+"""What is missing for the three shortfall projects (专栏3): who fails, why, and by how much.
 
 (a) ``village``: village facilities; (b) ``resettlement``: resettlement and hollow-village
 communities; (c) ``old_estate``: old town estates. One project a unit, in the order b, c, a.
@@ -147,8 +147,10 @@ def room_in_facilities(report: CoverageReport) -> pd.Series:
     counted = states[states["ledger_state"] == "covered"]["ledger_facility_id"]
     served = pd.Series(households.reindex(counted.index).to_numpy(), index=counted.to_numpy())
     load = served.groupby(level=0).sum(skipna=False) if len(served) else served
-    load = load.reindex(own["facility_id"]).fillna(0.0).where(
-        ~own["facility_id"].isin(served[served.isna()].index).to_numpy()
+    load = (
+        load.reindex(own["facility_id"])
+        .fillna(0.0)
+        .where(~own["facility_id"].isin(served[served.isna()].index).to_numpy())
     )
     area = own["floor_area_m2"].to_numpy(dtype=float)
     per_household = report.plan.project_rules.floor_area_per_100_households_m2 / 100
@@ -199,9 +201,7 @@ def _due_m2(facts: pd.DataFrame, plan: Plan, least_m2: float) -> Floats:
     """Give the m² units should have: the least size, or 30 m² for every 100 households if more."""
     per_household = plan.project_rules.floor_area_per_100_households_m2 / 100
     households = facts["households"].to_numpy(dtype=float)
-    return np.where(
-        np.isnan(households), np.nan, np.maximum(least_m2, per_household * households)
-    )
+    return np.where(np.isnan(households), np.nan, np.maximum(least_m2, per_household * households))
 
 
 def _short(due_m2: Floats, facts: pd.DataFrame) -> Floats:
