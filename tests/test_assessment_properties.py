@@ -157,25 +157,31 @@ def oracle_states(report, standard):
             )
         )
 
+    homes = report.demand.to_crs(roads.crs)
+    values = {
+        (alternative, row.facility_id): homes.distance(row.geometry).to_numpy()
+        if alternative.measure == "straight"
+        else nearest_minutes(
+            roads,
+            fc.MODES[alternative.mode],
+            list(homes.geometry),
+            [row.geometry],
+            to_facility=True,
+        )
+        for alternative in standard.alternatives
+        for row in placed.itertuples()
+        if row.kind in standard.required_kinds
+    }
     found = {}
-    for home in report.demand.to_crs(roads.crs).itertuples():
+    for number, demand_id in enumerate(homes["demand_id"]):
         kinds = []
         for kind in standard.required_kinds:
             state, reached = "uncovered", False
             for alternative in standard.alternatives:
-                for row in placed.itertuples():
-                    if alternative.measure == "straight":
-                        value, limit = home.geometry.distance(row.geometry), alternative.metres
-                    else:
-                        minutes = nearest_minutes(
-                            roads,
-                            fc.MODES[alternative.mode],
-                            [home.geometry],
-                            [row.geometry],
-                            to_facility=True,
-                        )[0]
-                        value = minutes
-                        limit = alternative.minutes or alternative.metres * 0.06 / 4.0
+                limit = alternative.minutes or alternative.metres * 0.06 / 4.0
+                limit = alternative.metres if alternative.measure == "straight" else limit
+                for row in placed[placed["kind"] == kind].itertuples():
+                    value = values[alternative, row.facility_id][number]
                     if value <= limit + 1e-9 and fits(row, kind, perhaps=False):
                         state = "covered"
                     elif value <= limit + 1e-9 and fits(row, kind, perhaps=True):
@@ -183,11 +189,11 @@ def oracle_states(report, standard):
                     reached |= bool(np.isfinite(value)) and fits(row, kind, perhaps=False)
             kinds.append(state if state != "uncovered" or reached else None)
         if "uncovered" in kinds:
-            found[home.demand_id] = "uncovered"
+            found[demand_id] = "uncovered"
         elif None in kinds:
-            found[home.demand_id] = None
+            found[demand_id] = None
         else:
-            found[home.demand_id] = "unknown" if "unknown" in kinds else "covered"
+            found[demand_id] = "unknown" if "unknown" in kinds else "covered"
     return found
 
 

@@ -21,7 +21,7 @@ LAYERS = [
     {"isochrones", "verdicts"},
     {"ledger", "rates", "indicators"},
     {"assessment"},
-    {"sensitivity"},
+    {"sensitivity", "shortfalls"},
     {"capacity", "fragility", "projects", "scenarios"},
     {"maps", "monitoring", "workbook"},
     {"explain"},

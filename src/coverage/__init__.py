@@ -33,8 +33,9 @@ from .plans import load_plan
 from .projects import project_summary, propose_projects
 from .roads import read_roads
 from .sample import SampleCounty, sample_county
-from .scenarios import Comparison, compare
+from .scenarios import Comparison, compare, reassess
 from .sensitivity import Sensitivity, coverage_curve, sensitivity
+from .shortfalls import shortfalls
 from .snapping import join_points
 from .standards import Alternative, Group, Indicator, Plan, Standard
 from .terms import label
@@ -101,11 +102,13 @@ __all__ = [
     "read_facilities",
     "read_roads",
     "read_units",
+    "reassess",
     "repair_boundaries",
     "route",
     "run_county",
     "sample_county",
     "sensitivity",
+    "shortfalls",
     "spread_demand",
     "to_wgs84",
     "travel_times",
