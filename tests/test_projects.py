@@ -15,7 +15,8 @@ def test_the_quota_is_counted_in_whole_villages(projects, report):
         "ledger_state"
     ]
     helps = rural["in_quota"] & (rural["unit_code"].map(state) != "covered")
-    assert helps.sum() == 40  # 120 → 160 of 199
+    assert helps.sum() >= 40  # 120 → 160 of 199; some villages come with what serves others
+    assert projects["cumulative_units"].max() == helps.sum()
     assert (projects["deadline"] == 2025).all()
 
 
@@ -52,7 +53,7 @@ def test_merger_class_villages_get_no_new_build(projects, report):
 def test_natures_follow_reasons(projects):
     villages = projects[projects["project"] == "village"]
     by_reason = villages.groupby("reasons")["nature"].unique().map(set)
-    assert by_reason["short_hours"] == {"operation"}
+    assert by_reason["short_hours"] <= {"operation", "sharing"}
     assert by_reason["no_data"] == {"verify"}
     assert by_reason["no_facility"] <= {"new_build", "sharing"}
     assert by_reason["too_small"] <= {"extension", "sharing"}

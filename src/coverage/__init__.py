@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from .assessment import CoverageReport, assess
 from .boundaries import boundary_faults, repair_boundaries
+from .candidates import Candidates, site_candidates
 from .capacity import facility_loads, two_step_floating_catchment
 from .checking import check_files
 from .conditions import add_elevation, close_roads
@@ -17,7 +18,7 @@ from .datum_detection import DatumEvidence, detect_datum
 from .datums import from_wgs84, to_wgs84
 from .demand import read_demand, spread_demand
 from .download import DownloadError, download_roads
-from .errors import CoverageError, Finding, InputError, IntakeWarning
+from .errors import CoverageError, Finding, InfeasibleError, InputError, IntakeWarning
 from .explain import Explanation, explain
 from .facilities import read_facilities
 from .fragility import bridge_fragility, fragility
@@ -25,12 +26,13 @@ from .identity import match_units
 from .intake import IntakeReport, intake_report
 from .isochrones import isochrones
 from .journeys import Reach, Route, cost_matrix, nearest, nearest_facility, reach, route
+from .links import link_roads
 from .maps import coverage_map
 from .modes import MODES, Mode
 from .monitoring import monitor
 from .network import RoadNetwork
 from .plans import load_plan
-from .projects import project_summary, propose_projects
+from .projects import annual_tasks, cost_frontier, project_summary, propose_projects
 from .roads import read_roads
 from .sample import SampleCounty, sample_county
 from .scenarios import Comparison, compare, reassess
@@ -42,10 +44,12 @@ from .terms import label
 from .travel import TravelTimes, travel_times
 from .units import read_units
 from .workbook import write_workbook
+from .works import apply_projects
 
 __all__ = [
     "MODES",
     "Alternative",
+    "Candidates",
     "Comparison",
     "County",
     "CoverageError",
@@ -56,6 +60,7 @@ __all__ = [
     "Finding",
     "Group",
     "Indicator",
+    "InfeasibleError",
     "InputError",
     "IntakeReport",
     "IntakeWarning",
@@ -69,6 +74,8 @@ __all__ = [
     "Standard",
     "TravelTimes",
     "add_elevation",
+    "annual_tasks",
+    "apply_projects",
     "assess",
     "boundary_faults",
     "bridge_fragility",
@@ -76,6 +83,7 @@ __all__ = [
     "check_files",
     "close_roads",
     "compare",
+    "cost_frontier",
     "cost_matrix",
     "coverage_curve",
     "coverage_map",
@@ -89,6 +97,7 @@ __all__ = [
     "isochrones",
     "join_points",
     "label",
+    "link_roads",
     "load_plan",
     "match_units",
     "monitor",
@@ -109,6 +118,7 @@ __all__ = [
     "sample_county",
     "sensitivity",
     "shortfalls",
+    "site_candidates",
     "spread_demand",
     "to_wgs84",
     "travel_times",

@@ -23,7 +23,7 @@ from .intake import catalogue, finding
 from .network import RoadNetwork
 from .rasters import open_raster
 
-__all__ = ["add_elevation", "close_roads"]
+__all__ = ["add_elevation", "close_roads", "new_node_ids"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -475,7 +475,7 @@ def _cut(
 
     edges = edges.assign(**changed).set_geometry(gpd.GeoSeries(geometry, crs=roads.crs))
     new = pd.DataFrame(
-        {"node_id": _new_ids(roads.nodes["node_id"], len(xy)), "x": xy[:, 0], "y": xy[:, 1]}
+        {"node_id": new_node_ids(roads.nodes["node_id"], len(xy)), "x": xy[:, 0], "y": xy[:, 1]}
     )
     nodes = pd.concat([roads.nodes, new], ignore_index=True) if len(new) else roads.nodes
     return RoadNetwork(edges, nodes, source=roads.source, findings=findings)
@@ -512,7 +512,7 @@ def _cut_lines(lines: Shapes, pieces: pd.DataFrame, later: Flags) -> tuple[Shape
     return shapely.linestrings(coords[vertex], indices=piece), xy
 
 
-def _new_ids(ids: pd.Series, count: int) -> Any:
+def new_node_ids(ids: pd.Series, count: int) -> Any:
     """Name nodes as no other is named: integers below zero, as OSM editors do, else words."""
     if pd.api.types.is_signed_integer_dtype(ids):
         return min(int(ids.min()), 0) - 1 - np.arange(count)

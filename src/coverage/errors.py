@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "CoverageError",
     "Finding",
+    "InfeasibleError",
     "InputError",
     "IntakeWarning",
     "MissingDependencyError",
@@ -97,6 +98,27 @@ class IntakeWarning(UserWarning):
 
 class NoCrsError(InputError):
     """A layer does not say which coordinate reference system it is in."""
+
+
+class InfeasibleError(CoverageError, ValueError):
+    """No choice of sites does what is asked.
+
+    Parameters
+    ----------
+    message : str
+        How near one can come.
+    reachable : float
+        The most that can be served.
+    unreached : sequence of int
+        Rows that no candidate serves.
+    """
+
+    def __init__(
+        self, message: str, *, reachable: float = float("nan"), unreached: Sequence[int] = ()
+    ) -> None:
+        self.reachable = reachable
+        self.unreached = tuple(unreached)
+        super().__init__(message)
 
 
 class MissingInputError(CoverageError, FileNotFoundError):

@@ -123,7 +123,7 @@ def village_quota(report: CoverageReport, projects: pd.DataFrame) -> int:
         (projects["project"] != "village") & (projects["setting"] == "rural"), "unit_code"
     ]
     helped = int((states.reindex(other) != "covered").sum())
-    return max(0, missing - helped)
+    return min(max(0, missing - helped), len(villages))
 
 
 def room_in_facilities(report: CoverageReport) -> pd.Series:
@@ -231,6 +231,13 @@ def _words(facts: pd.DataFrame, column: str) -> NDArray[np.object_]:
     return facts[column].to_numpy(dtype=object)
 
 
+def _unless(without: Flags, values: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Give the values, None where there is to be none."""
+    kept = values.copy()
+    kept[without] = None
+    return kept
+
+
 def _villages(facts: pd.DataFrame, report: CoverageReport) -> pd.DataFrame:
     plan = report.plan
     state, reason = _words(facts, "ledger_state"), _words(facts, "ledger_reason")
@@ -256,8 +263,8 @@ def _villages(facts: pd.DataFrame, report: CoverageReport) -> pd.DataFrame:
         default=_short(due, facts),
     )
     reached = _words(facts, "reachable_state") == "covered"
-    shared = np.where(reached, _words(facts, "facility_id"), None)
-    own = np.where(nature == "new_build", None, _words(facts, "ledger_facility_id"))
+    shared = _unless(~reached, _words(facts, "facility_id"))
+    own = _unless(nature == "new_build", _words(facts, "ledger_facility_id"))
     host = np.where(nature == "sharing", shared, own)
     return _with(facts, "village", nature, reason, short, host)
 
@@ -278,7 +285,7 @@ def _resettlement(facts: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     least = plan.project_rules.village_floor_area_m2
     short = np.where(builds & ~np.isnan(short), np.maximum(short, least), short)
     why = np.where(reason != "", reason, np.where(np.isnan(short), "no_data", "too_small"))
-    host = np.where(builds, None, _words(facts, "ledger_facility_id"))
+    host = _unless(builds, _words(facts, "ledger_facility_id"))
     return _with(facts, "resettlement", nature, why, short, host)
 
 
