@@ -1,0 +1,195 @@
+"""Choosing sites: equal to trying everything, and to spopt; bounds that hold; wrong input."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pulp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from spopt.locate import LSCP, MCLP
+
+import facility_coverage as fc
+from facility_coverage.siting import greedy_coverage, least_cost_cover, max_coverage
+
+
+@st.composite
+def problems(draw):
+    """Up to seven candidates and nine rows, with costs, bans, exclusive groups and little room."""
+    n, m = draw(st.integers(1, 9)), draw(st.integers(1, 7))
+    seed = draw(st.integers(0, 10_000))
+    rng = np.random.default_rng(seed)
+    reach = rng.random((n, m)) < draw(st.sampled_from([0.2, 0.4, 0.7]))
+    forbidden = rng.random(m) < 0.15
+    locked = (rng.random(m) < 0.15) & ~forbidden
+    exclusive = np.where(rng.random(m) < 0.5, rng.integers(0, 2, m), -1)
+    for label in (0, 1):  # of a group at most one can be locked
+        inside = np.flatnonzero(locked & (exclusive == label))
+        locked[inside[1:]] = False
+    return {
+        "reach": csr_array(reach),
+        "weight": rng.integers(0, 9, n).astype(float),
+        "cost": rng.integers(1, 9, m).astype(float),
+        "locked": locked,
+        "forbidden": forbidden,
+        "exclusive": exclusive,
+        "capacity": np.where(rng.random(m) < draw(st.sampled_from([0.0, 0.6])), 3.0, np.inf),
+        "load": rng.integers(0, 4, n).astype(float),
+    }
+
+
+def choices(problem):
+    """Give every choice that is allowed."""
+    size = problem["cost"].size
+    for picked in itertools.product([False, True], repeat=size):
+        chosen = np.array(picked)
+        labels = problem["exclusive"][chosen & (problem["exclusive"] >= 0)]
+        if (
+            (chosen >= problem["locked"]).all()
+            and not (chosen & problem["forbidden"]).any()
+            and np.unique(labels).size == labels.size
+        ):
+            yield chosen
+
+
+def most_served(problem, chosen, value):
+    """Give the most value the chosen can serve, trying every assignment where room is short."""
+    reach = problem["reach"].toarray().astype(bool) & chosen
+    load, best = problem["load"], 0.0
+
+    def serve(row, room, served):
+        nonlocal best
+        best = max(best, served)
+        if row == reach.shape[0] or served + value[row:].sum() <= best:
+            return
+        for candidate in np.flatnonzero(reach[row]):
+            if load[row] <= room[candidate]:
+                left = room.copy()
+                left[candidate] -= load[row]
+                serve(row + 1, left, served + value[row])
+        serve(row + 1, room, served)
+
+    serve(0, problem["capacity"].copy(), 0.0)
+    return best
+
+
+def split(problem, *leave):
+    rest = {name: value for name, value in problem.items() if name not in {"reach", *leave}}
+    return problem["reach"], rest
+
+
+def check(problem, found):
+    """What is said of an answer is so."""
+    reach = problem["reach"].toarray().astype(bool)
+    there = found.assigned >= 0
+    assert reach[np.flatnonzero(there), found.assigned[there]].all()
+    assert set(found.assigned[there]) <= set(found.chosen)
+    load = np.bincount(found.assigned[there], problem["load"][there], problem["cost"].size)
+    assert (load <= problem["capacity"] + 1e-6).all()
+    assert found.cost == pytest.approx(problem["cost"][found.chosen].sum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 20))
+def test_most_coverage_is_what_trying_everything_finds(problem, budget):
+    reach, rest = split(problem)
+    possible = [c for c in choices(problem) if problem["cost"][c].sum() <= budget]
+    if not possible:
+        with pytest.raises(fc.InfeasibleError):
+            max_coverage(reach, **rest, budget=budget)
+        return
+    best = max(most_served(problem, chosen, problem["weight"]) for chosen in possible)
+    found = max_coverage(reach, **rest, budget=budget)
+    check(problem, found)
+    assert found.weight == pytest.approx(best)
+    assert found.gap == pytest.approx(0.0, abs=1e-6)
+    assert found.cost <= budget + 1e-6
+    greedy = greedy_coverage(reach, **rest, budget=budget)
+    check(problem, greedy)
+    assert greedy.weight <= best + 1e-6
+    if np.isinf(problem["capacity"]).all():
+        assert greedy.bound >= best - 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 9))
+def test_the_cheapest_cover_is_what_trying_everything_finds(problem, needed):
+    reach, rest = split(problem, "weight")
+    ones = np.ones(reach.shape[0])
+    costs = [
+        problem["cost"][chosen].sum()
+        for chosen in choices(problem)
+        if most_served(problem, chosen, ones) >= needed
+    ]
+    if not costs:
+        with pytest.raises(fc.InfeasibleError, match="at most") as told:
+            least_cost_cover(reach, **rest, needed=needed)
+        most = max(most_served(problem, chosen, ones) for chosen in choices(problem))
+        assert told.value.reachable == most
+        return
+    found = least_cost_cover(reach, **rest, needed=needed)
+    check(problem, found)
+    assert (found.assigned >= 0).sum() >= needed
+    assert found.cost == pytest.approx(min(costs))
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(1, 4))
+def test_greedy_is_within_its_guarantee(problem, count):
+    reach, weight = problem["reach"], problem["weight"]
+    best = max_coverage(reach, weight, count=count).weight
+    greedy = greedy_coverage(reach, weight, count=count)
+    assert greedy.weight >= (1 - 1 / np.e) * best - 1e-9
+    assert greedy.bound >= best - 1e-6
+    assert len(greedy.chosen) <= count
+
+
+@pytest.fixture(scope="module")
+def medium():
+    rng = np.random.default_rng(20250715)
+    homes, sites = rng.random((300, 2)), rng.random((60, 2))
+    apart = np.hypot(*(homes[:, None] - sites[None]).T).T
+    return apart, rng.integers(1, 100, 300).astype(float)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the solver behind it
+def test_equal_to_spopt(medium):
+    apart, weight = medium
+    reach = csr_array(apart <= 0.15)
+    solver = pulp.PULP_CBC_CMD(msg=False)
+    theirs = MCLP.from_cost_matrix(apart, weight, 0.15, p_facilities=8).solve(solver)
+    ours = max_coverage(reach, weight, count=8)
+    assert ours.weight == pytest.approx(theirs.problem.objective.value())
+    cover = LSCP.from_cost_matrix(apart, 0.25).solve(solver)
+    all_of_them = least_cost_cover(csr_array(apart <= 0.25), needed=300)
+    assert all_of_them.cost == pytest.approx(cover.problem.objective.value())
+
+
+def test_nothing_to_choose_from():
+    nobody = csr_array(np.zeros((3, 0), dtype=bool))
+    assert max_coverage(nobody, [1, 2, 3], count=1).weight == 0
+    with pytest.raises(fc.InfeasibleError, match="at most 0 of the 1 needed"):
+        least_cost_cover(nobody, needed=1)
+    assert least_cost_cover(nobody, needed=0).cost == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight": [1.0, np.nan], "count": 1}, "weight must be numbers"),
+        ({"weight": [1.0], "count": 1}, "weight must have 2 values"),
+        ({"weight": [1.0, 1.0], "count": 1, "cost": [-1.0, 1.0]}, "cost must be numbers"),
+        ({"weight": [1.0, 1.0]}, "give a budget= or a count="),
+        (
+            {"weight": [1.0, 1.0], "count": 1, "locked": [True, False], "forbidden": [True, False]},
+            "locked and forbidden at once",
+        ),
+    ],
+)
+def test_wrong_input(options, message):
+    reach = csr_array(np.eye(2, dtype=bool))
+    with pytest.raises(fc.InputError, match=message):
+        max_coverage(reach, options.pop("weight"), **options)
