@@ -101,7 +101,8 @@ def county(units: int, points: int, nodes: int) -> tuple[gpd.GeoDataFrame, ...]:
     rows = pd.concat(parts, ignore_index=True)
     facilities = gpd.GeoDataFrame(
         rows.drop(columns=["x", "y"]).assign(
-            facility_id=[f"F{n}" for n in range(len(rows))], name=[f"F{n}" for n in range(len(rows))]
+            facility_id=[f"F{n}" for n in range(len(rows))],
+            name=[f"F{n}" for n in range(len(rows))],
         ),
         geometry=gpd.points_from_xy(rows["x"], rows["y"]),
         crs=networks.CRS,

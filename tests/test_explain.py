@@ -165,8 +165,7 @@ def test_the_hand_worked_figures(story):
                 "“卫生室0”停用，代表居民点改去“卫生室1”，电动自行车 15.7 分钟",
                 "电动自行车 15.7 分钟，超出 15 分钟的界限 0.7 分钟",
                 "本村将变为未覆盖，够得着的降到 0%",
-                "步行不超过 20 分钟，或电动自行车不超过 15 分钟",
-                "建筑面积不少于 200 ㎡",
+                "步行不超过20分钟，或电动自行车不超过15分钟；面积不低于200㎡；每日开放不少于8小时",
                 "若步行到“卫生室0”：30 分钟，沿路 2 公里",
                 "依据：hand（尚未与原文核对）",
                 "内部工作用图，不作划界依据",
@@ -257,7 +256,7 @@ def test_a_full_facility_is_told():
 
 @pytest.mark.parametrize(
     ("measure", "metres", "words"),
-    [("network", 4000.0, "步行沿路不超过 4 公里"), ("straight", 1500.0, "直线距离不超过 1.5 公里")],
+    [("network", 4000.0, "步行沿路距离不超过4000米"), ("straight", 1500.0, "直线距离不超过1500米")],
 )
 def test_a_rule_in_metres_is_told_in_metres(measure, metres, words):
     rule = replace(RURAL, alternatives=(Alternative("walk", metres=metres, measure=measure),))

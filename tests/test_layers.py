@@ -10,7 +10,18 @@ import facility_coverage
 SOURCE = Path(facility_coverage.__file__).parent
 LAYERS = [
     {"errors"},
-    {"siting", "terms", "tomlfile", "files", "modes", "datums", "linework", "noding", "postgis", "rasters"},
+    {
+        "datums",
+        "files",
+        "linework",
+        "modes",
+        "noding",
+        "postgis",
+        "rasters",
+        "siting",
+        "terms",
+        "tomlfile",
+    },
     {"intake"},
     {"boundaries", "identity", "layers", "quantities"},
     {"coordinates", "schema", "sheets", "standards", "graphs"},

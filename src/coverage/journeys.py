@@ -656,9 +656,9 @@ def route_between(
         spot = shapely.get_point(line, 0)[0] if place.is_empty else place
         entry = leaving = shapely.get_coordinates(spot)
     rows = [
-        _walk_row(trips, float(start.leg_m[0]), np.concatenate([doors[0], entry])),
+        _leg_row(start, trips, np.concatenate([doors[0], entry])),
         *on_road,
-        _walk_row(trips, float(end.leg_m[0]), np.concatenate([leaving, doors[1]])),
+        _leg_row(end, trips, np.concatenate([leaving, doors[1]])),
     ]
     xy = np.concatenate([shapely.get_coordinates(row["geometry"]) for row in rows])
     distinct = np.r_[True, (np.diff(xy, axis=0) != 0).any(axis=1)]
@@ -684,7 +684,7 @@ def straight_route(doors: Sequence[Floats], mode: Mode, roads: RoadNetwork, crs:
     """
     line = shapely.LineString(np.concatenate(doors))
     minutes = line.length * MINUTES_PER_METRE_AT_1_KPH / mode.speed_kph
-    row = {"part": "straight", "length_m": line.length, "minutes": minutes, "geometry": line}
+    row = _off_road("straight", line.length, minutes, line)
     legs = _legs([row], roads, crs)
     return Route(minutes, 0.0, line.length, legs.geometry.iloc[0], legs)
 
@@ -783,15 +783,20 @@ def _road_rows(
     ]
 
 
-def _walk_row(trips: Trips, leg_m: float, xy: Floats) -> dict[str, Any]:
+def _leg_row(end: Snaps, trips: Trips, xy: Floats) -> dict[str, Any]:
+    leg_m = float(end.leg_m[0])
+    return _off_road("leg", leg_m, leg_m * trips.leg_rate, shapely.LineString(xy))
+
+
+def _off_road(part: str, length_m: float, minutes: float, line: Any) -> dict[str, Any]:
     return {
-        "part": "leg",
+        "part": part,
         "edge": None,
         "name": None,
         "highway": None,
-        "length_m": leg_m,
-        "minutes": leg_m * trips.leg_rate,
-        "geometry": shapely.LineString(xy),
+        "length_m": length_m,
+        "minutes": minutes,
+        "geometry": line,
     }
 
 

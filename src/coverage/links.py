@@ -80,8 +80,9 @@ def link_roads(
     if len(links) == 0:
         return roads
     lines = np.asarray(links.geometry.to_crs(roads.crs).array, dtype=object)
-    _refuse(links, shapely.get_type_id(lines) != _LINE, "a link is a line", "draw it as one")
-    short = np.asarray(shapely.length(lines)) <= _SAME_PLACE_M
+    no_line: NDArray[np.bool_] = np.asarray(shapely.get_type_id(lines) != _LINE)
+    _refuse(links, no_line, "a link is a line", "draw it as one")
+    short: NDArray[np.bool_] = np.asarray(shapely.length(lines) <= _SAME_PLACE_M)
     _refuse(links, short, "a link leads somewhere", "draw it on")
     ends = np.stack([shapely.get_point(lines, 0), shapely.get_point(lines, -1)], axis=1)
     xy, spot = np.unique(
@@ -93,7 +94,7 @@ def link_roads(
     lost = (edge < 0) & ~shared
     _refuse(
         links,
-        lost[spot].any(axis=1),
+        lost[spot[:, 0]] | lost[spot[:, 1]],
         f"an end of a link lies within {tolerance_m:g} m of a road, or is another link's",
         "draw it on to the road, or give a larger tolerance_m=",
     )

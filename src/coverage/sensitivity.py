@@ -227,7 +227,7 @@ def sensitivity(report: CoverageReport, *, speed: float = 0.2, leg: float = 0.3)
 
 def _signed(share: float) -> Iterator[tuple[str, float]]:
     if share > 0:
-        yield "−", -share  # noqa: RUF001 - the sign of numbers
+        yield "−", -share
         yield "+", share
 
 

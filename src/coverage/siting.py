@@ -7,8 +7,9 @@ a sparse matrix. Nothing here knows of maps.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -203,9 +204,9 @@ def max_coverage(
     for amounts, limit in limits:
         if amounts[problem.locked].sum() > limit + _ROUNDING:
             raise InfeasibleError("what is locked takes more than the budget or the count allows")
-    objective = np.r_[np.zeros(problem.cost.size), -problem.weight[problem.row]]
+    nothing = np.zeros(problem.weight.size)
     kept = [
-        (np.r_[amounts, np.zeros(problem.row.size)], -np.inf, limit + _ROUNDING)
+        _Sum(amounts, nothing, -np.inf, limit + _ROUNDING)
         for amounts, limit in limits
         if np.isfinite(limit)
     ]
@@ -221,7 +222,8 @@ def max_coverage(
         capacity=capacity,
         load=load,
     )
-    found = _solved(problem, objective, kept, max_gap=max_gap, seconds=seconds)
+    aim = _Sum(np.zeros(problem.cost.size), -problem.weight)
+    found = _solved(problem, aim, kept, max_gap=max_gap, seconds=seconds)
     if found is None:
         return start
     exact, bound = found
@@ -294,11 +296,9 @@ def least_cost_cover(
         capacity=capacity,
         load=load,
     )
-    objective = np.r_[problem.cost, np.zeros(problem.row.size)]
-    quota = np.r_[np.zeros(problem.cost.size), problem.weight[problem.row]]
-    found = _solved(
-        problem, objective, [(quota, needed - _ROUNDING, np.inf)], max_gap=max_gap, seconds=seconds
-    )
+    aim = _Sum(problem.cost, np.zeros(problem.weight.size))
+    quota = _Sum(np.zeros(problem.cost.size), problem.weight, needed - _ROUNDING, np.inf)
+    found = _solved(problem, aim, [quota], max_gap=max_gap, seconds=seconds)
     if found is None:
         raise _infeasible(reach, problem, needed, seconds)
     exact, bound = found
@@ -335,61 +335,43 @@ def _infeasible(
     )
 
 
+class _Sum(NamedTuple):
+    """A sum over candidates that are chosen and rows that are served, and its limits."""
+
+    candidates: Floats
+    rows: Floats
+    low: float = -np.inf
+    high: float = np.inf
+
+
 def _solved(
-    problem: _Problem,
-    objective: Floats,
-    sums: list[tuple[Floats, float, float]],
-    *,
-    max_gap: float,
-    seconds: float,
+    problem: _Problem, aim: _Sum, sums: Sequence[_Sum], *, max_gap: float, seconds: float
 ) -> tuple[Siting | None, float] | None:
-    """Solve the programme: one variable a candidate, one an entry; None where it has no solution.
+    """Make `aim` the least; None where nothing does what is asked.
 
-    Gives the answer, None where none was found in time, and the bound of the objective.
+    Gives the answer, None where none was found in time, and the bound of the aim.
     """
-    n, m, k = problem.weight.size, problem.cost.size, problem.row.size
+    m = problem.cost.size
     if m == 0:
-        feasible = all(low <= 0 <= high for _, low, high in sums)
-        return (_siting(problem, np.zeros(0, bool), np.zeros(0)), 0.0) if feasible else None
+        nobody = _answer(problem, np.zeros(0, dtype=np.int64), _nobody(problem), "milp")
+        return (nobody, 0.0) if all(each.low <= 0 <= each.high for each in sums) else None
     tight = problem.tight
-    entry = np.arange(k)
-    ones = np.ones(k)
-
-    def matrix(values: Floats, rows: Integers, columns: Integers, height: int) -> csc_array:
-        return csc_array(coo_array((values, (rows, columns)), shape=(height, m + k)))
-
-    constraints = [
-        # What serves a row is chosen, and a row is served once.
-        LinearConstraint(
-            matrix(np.r_[ones, -ones], np.r_[entry, entry], np.r_[m + entry, problem.candidate], k),
-            -np.inf,
-            0.0,
-        ),
-        LinearConstraint(matrix(ones, problem.row, m + entry, n), -np.inf, 1.0),
-    ]
-    full = np.flatnonzero(tight)
-    if full.size:
-        inside = np.flatnonzero(tight[problem.candidate])
-        place = np.searchsorted(full, problem.candidate[inside])
-        values = np.r_[problem.load[problem.row[inside]], -problem.capacity[full]]
-        rows = np.r_[place, np.arange(full.size)]
-        columns = np.r_[m + inside, full]
-        constraints.append(LinearConstraint(matrix(values, rows, columns, full.size), -np.inf, 0.0))
-    labelled = np.flatnonzero(problem.exclusive >= 0)
-    if labelled.size:
-        labels, group = np.unique(problem.exclusive[labelled], return_inverse=True)
-        alone = matrix(np.ones(labelled.size), group, labelled, labels.size)
-        constraints.append(LinearConstraint(alone, -np.inf, 1.0))
-    constraints += [LinearConstraint(csr_array(row[None]), low, high) for row, low, high in sums]
+    # Who serves a row matters only where room is short: else one variable a row will do.
+    owner = problem.row if tight.any() else np.arange(problem.weight.size)
+    constraints = [*_serving(problem, tight), *_groups(problem, owner.size)]
+    for each in sums:
+        values = csr_array(np.r_[each.candidates, each.rows[owner]][None])
+        constraints.append(LinearConstraint(values, each.low, each.high))
     result = milp(
-        objective,
+        np.r_[aim.candidates, aim.rows[owner]],
         constraints=constraints,
         bounds=Bounds(
-            np.r_[problem.locked.astype(float), np.zeros(k)],
-            np.r_[(~problem.forbidden).astype(float), np.ones(k)],
+            np.r_[problem.locked.astype(float), np.zeros(owner.size)],
+            np.r_[(~problem.forbidden).astype(float), np.ones(owner.size)],
         ),
-        # Served or not follows from what is chosen, but where a candidate cannot serve all.
-        integrality=np.r_[np.ones(m), tight[problem.candidate].astype(float)],
+        integrality=np.r_[
+            np.ones(m), tight[problem.candidate] if tight.any() else np.zeros(owner.size)
+        ],
         options={"mip_rel_gap": max_gap, "time_limit": seconds},
     )
     if result.status == _INFEASIBLE:
@@ -397,12 +379,54 @@ def _solved(
     bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
     if result.x is None:
         return None, bound
-    return _siting(problem, result.x[:m] > 1 / 2, result.x[m:]), bound
+    part = result.x[m:] if tight.any() else result.x[m:][problem.row]
+    return _siting(problem, result.x[:m] > 1 / 2, part), bound
+
+
+def _matrix(values: Floats, rows: Integers, columns: Integers, shape: tuple[int, int]) -> csc_array:
+    return csc_array(coo_array((values, (rows, columns)), shape=shape))
+
+
+def _serving(problem: _Problem, tight: Flags) -> Iterator[LinearConstraint]:
+    """Say that a row is served by what is chosen, once, and by one that has room for it."""
+    n, m, k = problem.weight.size, problem.cost.size, problem.row.size
+    ones, entry = np.ones(k), np.arange(k)
+    if not tight.any():
+        values = np.r_[-ones, np.ones(n)]
+        rows = np.r_[problem.row, np.arange(n)]
+        columns = np.r_[problem.candidate, m + np.arange(n)]
+        yield LinearConstraint(_matrix(values, rows, columns, (n, m + n)), -np.inf, 0.0)
+        return
+    size = m + k
+    values, columns = np.r_[ones, -ones], np.r_[m + entry, problem.candidate]
+    yield LinearConstraint(_matrix(values, np.r_[entry, entry], columns, (k, size)), -np.inf, 0.0)
+    yield LinearConstraint(_matrix(ones, problem.row, m + entry, (n, size)), -np.inf, 1.0)
+    full = np.flatnonzero(tight)
+    inside = np.flatnonzero(tight[problem.candidate])
+    place = np.searchsorted(full, problem.candidate[inside])
+    values = np.r_[problem.load[problem.row[inside]], -problem.capacity[full]]
+    rows, columns = np.r_[place, np.arange(full.size)], np.r_[m + inside, full]
+    yield LinearConstraint(_matrix(values, rows, columns, (full.size, size)), -np.inf, 0.0)
+
+
+def _groups(problem: _Problem, others: int) -> Iterator[LinearConstraint]:
+    """Say that of a group at most one is chosen."""
+    labelled = np.flatnonzero(problem.exclusive >= 0)
+    if labelled.size:
+        labels, group = np.unique(problem.exclusive[labelled], return_inverse=True)
+        shape = (labels.size, problem.cost.size + others)
+        alone = _matrix(np.ones(labelled.size), group, labelled, shape)
+        yield LinearConstraint(alone, -np.inf, 1.0)
+
+
+def _nobody(problem: _Problem) -> Integers:
+    return np.full(problem.weight.size, -1, dtype=np.int64)
 
 
 def _siting(problem: _Problem, chosen: Flags, part: Floats) -> Siting:
-    """Put an answer together; candidates that serve nobody are left out unless locked."""
-    assigned = np.full(problem.weight.size, -1, dtype=np.int64)
+    """Put an answer together; `part` is how much of its row each entry serves."""
+    assigned = _nobody(problem)
+    part = np.where(chosen[problem.candidate], part, 0.0)
     # Two candidates that have room may halve a row between them: the larger part takes it all.
     order = np.lexsort((-problem.candidate, part))
     order = order[part[order] > _TOLERANCE]
@@ -481,6 +505,7 @@ def greedy_coverage(  # noqa: PLR0915 - one loop
     assigned = np.full(problem.weight.size, -1, dtype=np.int64)
     money = np.inf if budget is None else float(budget)
     number = np.inf if count is None else float(count)
+    whole = money, number
     price = np.maximum(problem.cost, _ROUNDING)
     closed = problem.forbidden.copy()
     chosen: list[int] = []
@@ -504,17 +529,18 @@ def greedy_coverage(  # noqa: PLR0915 - one loop
         number -= 1
         label = problem.exclusive[candidate]
         closed[candidate] = True
+        known[candidate] = 0.0
         if label >= 0:
             closed[problem.exclusive == label] = True
 
+    known = np.array([gains(candidate)[0] for candidate in range(m)])
     for candidate in np.flatnonzero(problem.locked).tolist():
         take(candidate, gains(candidate)[1])
-    known = np.array([gains(candidate)[0] for candidate in range(m)])
     heap = [(-known[c] / price[c], c) for c in range(m) if not closed[c]]
     heapq.heapify(heap)
     while heap:
         served = float(problem.weight[assigned >= 0].sum())
-        bound = min(bound, served + _most(known, price, closed, money, number))
+        bound = min(bound, served + _most(known, price, problem.forbidden, *whole))
         while heap:
             _, candidate = heapq.heappop(heap)
             if closed[candidate] or problem.cost[candidate] > money + _ROUNDING or number < 1:
@@ -529,14 +555,16 @@ def greedy_coverage(  # noqa: PLR0915 - one loop
             take(candidate, rows)
             break
     answer = _answer(problem, np.array(chosen, dtype=np.int64), assigned, "greedy")
+    if problem.tight.any():  # who is served by whom could be changed: nothing is proven
+        bound = np.inf
     bound = min(max(bound, answer.weight), float(problem.weight.sum()))
     gap = (bound - answer.weight) / max(answer.weight, _ROUNDING)
     return replace(answer, bound=bound, gap=gap if gap > _ROUNDING else 0.0)
 
 
-def _most(known: Floats, price: Floats, closed: Flags, money: float, number: float) -> float:
-    """Give the largest gains that fit what is left, the last one in part."""
-    gain, cost = known[~closed], price[~closed]
+def _most(known: Floats, price: Floats, forbidden: Flags, money: float, number: float) -> float:
+    """Give the largest gains that a whole budget could still buy, the last one in part."""
+    gain, cost = known[~forbidden], price[~forbidden]
     if np.isfinite(number) and not np.isfinite(money):
         return float(np.sort(gain)[::-1][: int(number)].sum())
     order = np.argsort(-gain / cost)
