@@ -103,7 +103,10 @@ def test_a_link_shortens_trips_or_leaves_them(town, one, other):
         return
     linked = fc.link_roads(roads, links([tuple(a), tuple(b)]), tolerance_m=1.0)
     ways = [
-        [fc.join_points(points(*each), every)["edge"].tolist() for each in (homes, sites)]
+        [
+            fc.join_points(points(*each), every)["edge"].astype(str).tolist()
+            for each in (homes, sites)
+        ]
         for every in (roads, linked)
     ]
     if ways[0] != ways[1]:  # a point that is nearer to the link joins that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import geopandas as gpd
@@ -99,3 +100,38 @@ def test_liechtenstein(liechtenstein, tmp_path):
     ).iloc[0]
     assert (schools["covered"], schools["total"]) == (5, 5)
     assert len(report.roads.edges) == pytest.approx(7_843, rel=0.01)
+
+
+def test_liechtenstein_from_baseline_to_target(liechtenstein):
+    """A plan for town halls there: 80 % of the rural municipalities, all of the others."""
+    frame = gpd.read_file(liechtenstein / "boundaries.geojson").query("lvl == '8'")
+    setting = np.where(frame["km2"] < 10, "rural", "urban")
+    units = fc.read_units(frame.assign(unit_code=frame["name"], setting=setting))
+    facilities = fc.read_facilities(liechtenstein / "liechtenstein.osm.pbf")
+    roads = fc.read_roads(liechtenstein / "liechtenstein.osm.pbf")
+    kept = gpd.sjoin(facilities[["geometry"]], units[["unit_code", "geometry"]].to_crs(4326))
+    facilities["unit_code"] = kept["unit_code"][~kept.index.duplicated()].reindex(facilities.index)
+    plan = fc.load_plan("circle-15")
+    standards = tuple(
+        dataclasses.replace(
+            each, on_ledger=True, target_share={"rural": 0.8, "urban": 1.0}[each.setting]
+        )
+        if each.kind == "comprehensive_service"
+        else each
+        for each in plan.standards
+    )
+    plan = dataclasses.replace(plan, standards=standards)
+    access = fc.travel_times(units, facilities, roads, plan)
+    before = fc.assess(units, facilities, access, plan)
+    projects = fc.propose_projects(before, roads)
+    after = fc.apply_projects(before, projects, roads)
+
+    def missing(report):
+        rates = report.rates.query(
+            "kind == 'comprehensive_service' and basis == 'ledger' and measure == 'units'"
+        )
+        return rates.set_index("setting")["missing"].to_dict()
+
+    assert missing(before)["rural"] == 4  # 80 % of five
+    assert missing(before)["urban"] > 0
+    assert missing(after) == {"rural": 0, "urban": 0}

@@ -107,9 +107,22 @@ def site_candidates(
     ------
     InputError
         Where costs lack a nature that is among the candidates, or a table has no CRS.
+
+    Examples
+    --------
+    >>> import facility_coverage as fc
+    >>> county, plan = fc.sample_county(), fc.load_plan("luanping-2025")
+    >>> units, facilities = fc.read_units(county.units), fc.read_facilities(county.facilities)
+    >>> roads = fc.read_roads(county.roads)
+    >>> report = fc.assess(units, facilities, fc.travel_times(units, facilities, roads, plan), plan)
+    >>> found = fc.site_candidates(report, roads, fc.shortfalls(report))
+    >>> sorted(found.table["nature"].unique())
+    ['extension', 'new_build', 'operation', 'sharing']
     """
     standard = _rule(report)
-    failing = short[(short["project"] == "village") & (short["nature"] != "verify")]
+    # The quota is of rural units; what is not known is verified first.
+    asked = (short["project"] == "village") & (short["setting"] == "rural")
+    failing = short[asked & (short["nature"] != "verify")]
     villages = failing[["unit_code", "name", "households", "residents", "elderly"]].reset_index(
         drop=True
     )

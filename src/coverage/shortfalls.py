@@ -113,15 +113,14 @@ def village_quota(report: CoverageReport, projects: pd.DataFrame) -> int:
         & (rates["basis"] == "ledger")
         & (rates["measure"] == "units")
     ]
-    villages = projects[projects["project"] == "village"]
+    rural = projects["setting"] == "rural"
+    villages = projects[(projects["project"] == "village") & rural]
     if row.empty or row["target"].isna().all():
         return len(villages)
     needed = units_needed(float(row["target"].iloc[0]), int(row["total"].iloc[0]))
     missing = needed - int(row["covered"].iloc[0])
     states = _verdicts(report, SERVICE)["ledger_state"]
-    other = projects.loc[
-        (projects["project"] != "village") & (projects["setting"] == "rural"), "unit_code"
-    ]
+    other = projects.loc[(projects["project"] != "village") & rural, "unit_code"]
     helped = int((states.reindex(other) != "covered").sum())
     return min(max(0, missing - helped), len(villages))
 
