@@ -475,7 +475,7 @@ def _by_unit(part: _Part, loss: _Loss) -> _UnitLosses:
     unit, cause = key.T
 
     def summed(values: Floats, who: Flags) -> Floats:
-        return _sums(row, np.where(who, values, 0.0), len(key))
+        return _sums(row.ravel(), np.where(who, values, 0.0), len(key))
 
     count, weight = part.count[loss.point], part.weight[loss.point]
     lost, gained = summed(weight, ~loss.gained), summed(weight, loss.gained)

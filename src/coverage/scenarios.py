@@ -582,17 +582,18 @@ def _facility_changes(before: gpd.GeoDataFrame, after: gpd.GeoDataFrame) -> pd.D
         add(old, key, "closed", None, None, None)
     both = old.index.intersection(new.index, sort=False)
     for name in _FACILITY_COLUMNS:
-        was, now = old.loc[both, name].astype(object), new.loc[both, name].astype(object)
+        was, now = (pd.Series(table.loc[both, name].to_numpy(object)) for table in (old, new))
         differs = ~((was == now).fillna(value=False).astype(bool) | (was.isna() & now.isna()))
-        for key in both[differs.to_numpy()]:
-            change = {("status", "in_use"): "opened"}.get((name, now[key]), "changed")
-            if name == "status" and was[key] == "in_use":
+        for at in np.flatnonzero(differs):
+            change = {("status", "in_use"): "opened"}.get((name, now[at]), "changed")
+            if name == "status" and was[at] == "in_use":
                 change = "closed"
-            add(new, key, change, name, was[key], now[key])
+            add(new, both[at], change, name, was[at], now[at])
     metric = old.geometry.estimate_utm_crs() if len(old) and old.crs.is_geographic else old.crs
-    was, now = old.geometry.loc[both].to_crs(metric), moved_to.loc[both].to_crs(metric)
-    apart = (was.isna() != now.isna()) | (was.distance(now) > _SAME_PLACE_M)
-    for key in both[apart.to_numpy()]:
+    places = (old.geometry.loc[both].to_crs(metric), moved_to.loc[both].to_crs(metric))
+    absent = [each.isna().to_numpy() for each in places]
+    metres = places[0].distance(places[1], align=False).to_numpy()
+    for key in both[(absent[0] != absent[1]) | (metres > _SAME_PLACE_M)]:
         add(
             new, key, "moved", "geometry", *(_place(each[key]) for each in (old.geometry, moved_to))
         )

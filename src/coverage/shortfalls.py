@@ -145,9 +145,10 @@ def room_in_facilities(report: CoverageReport) -> pd.Series:
     states = _verdicts(report, SERVICE)
     counted = states[states["ledger_state"] == "covered"]["ledger_facility_id"]
     served = pd.Series(households.reindex(counted.index).to_numpy(), index=counted.to_numpy())
-    load = served.groupby(level=0).sum(skipna=False) if len(served) else served
     load = (
-        load.reindex(own["facility_id"])
+        served.groupby(level=0)
+        .sum()
+        .reindex(own["facility_id"])
         .fillna(0.0)
         .where(~own["facility_id"].isin(served[served.isna()].index).to_numpy())
     )
