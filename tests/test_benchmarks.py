@@ -182,3 +182,16 @@ def test_the_command_prints_a_table_and_writes_json(modules, tmp_path):
 )
 def test_the_command_runs_the_other_groups(group, key, tmp_path):
     assert run_engine(tmp_path / "engine.json", "--only", group)[1][key] > 0
+
+
+def test_siting_is_measured_beside_spopt(tmp_path):
+    command = [sys.executable, str(BENCHMARKS / "siting.py"), "--quick"]
+    out = tmp_path / "siting.json"
+    done = subprocess.run(
+        [*command, "--json", str(out)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(out.read_text("utf-8"))
+    assert figures["beside_spopt"][0]["gap"] == 0
+    assert figures["large"][0]["gap"] <= 0.01
+    assert figures["large"][0]["served"] >= figures["large"][0]["greedy_served"]

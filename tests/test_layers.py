@@ -11,6 +11,7 @@ SOURCE = Path(facility_coverage.__file__).parent
 LAYERS = [
     {"errors"},
     {
+        "covering",
         "datums",
         "files",
         "linework",
@@ -18,11 +19,10 @@ LAYERS = [
         "noding",
         "postgis",
         "rasters",
-        "siting",
         "terms",
         "tomlfile",
     },
-    {"intake"},
+    {"intake", "siting"},
     {"boundaries", "identity", "layers", "quantities"},
     {"coordinates", "schema", "sheets", "standards", "graphs"},
     {"network", "osm", "sample", "units", "facilities", "population", "plans"},

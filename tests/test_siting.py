@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from unittest import mock
 
 import numpy as np
 import pulp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
+from scipy.spatial import cKDTree
 from spopt.locate import LSCP, MCLP
 
 import facility_coverage as fc
+from facility_coverage import siting
+from facility_coverage.covering import Problem, least_cost, most_gain
 from facility_coverage.siting import greedy_coverage, least_cost_cover, max_coverage
+
+# Small problems go to the solver at once, large ones are relaxed and narrowed first.
+either_way = pytest.mark.parametrize("large", [-1, 20_000], ids=["narrowed", "at_once"])
 
 
 @st.composite
@@ -92,9 +99,10 @@ def check(problem, found):
     assert found.cost == pytest.approx(problem["cost"][found.chosen].sum())
 
 
-@settings(max_examples=60, deadline=None)
+@either_way
+@settings(max_examples=50, deadline=None)
 @given(problems(), st.integers(0, 20))
-def test_most_coverage_is_what_trying_everything_finds(problem, budget):
+def test_most_coverage_is_what_trying_everything_finds(large, problem, budget):
     reach, rest = split(problem)
     possible = [c for c in choices(problem) if problem["cost"][c].sum() <= budget]
     if not possible:
@@ -102,7 +110,8 @@ def test_most_coverage_is_what_trying_everything_finds(problem, budget):
             max_coverage(reach, **rest, budget=budget)
         return
     best = max(most_served(problem, chosen, problem["weight"]) for chosen in possible)
-    found = max_coverage(reach, **rest, budget=budget)
+    with mock.patch.object(siting, "_LARGE", large):
+        found = max_coverage(reach, **rest, budget=budget)
     check(problem, found)
     assert found.weight == pytest.approx(best)
     assert found.gap == pytest.approx(0.0, abs=1e-6)
@@ -114,9 +123,10 @@ def test_most_coverage_is_what_trying_everything_finds(problem, budget):
         assert greedy.bound >= best - 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@either_way
+@settings(max_examples=50, deadline=None)
 @given(problems(), st.integers(0, 9))
-def test_the_cheapest_cover_is_what_trying_everything_finds(problem, needed):
+def test_the_cheapest_cover_is_what_trying_everything_finds(large, problem, needed):
     reach, rest = split(problem, "weight")
     ones = np.ones(reach.shape[0])
     costs = [
@@ -130,7 +140,8 @@ def test_the_cheapest_cover_is_what_trying_everything_finds(problem, needed):
         most = max(most_served(problem, chosen, ones) for chosen in choices(problem))
         assert told.value.reachable == most
         return
-    found = least_cost_cover(reach, **rest, needed=needed)
+    with mock.patch.object(siting, "_LARGE", large):
+        found = least_cost_cover(reach, **rest, needed=needed)
     check(problem, found)
     assert (found.assigned >= 0).sum() >= needed
     assert found.cost == pytest.approx(min(costs))
@@ -145,6 +156,57 @@ def test_greedy_is_within_its_guarantee(problem, count):
     assert greedy.weight >= (1 - 1 / np.e) * best - 1e-9
     assert greedy.bound >= best - 1e-6
     assert len(greedy.chosen) <= count
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(1, 20), st.integers(1, 9))
+def test_no_answer_is_better_than_the_relaxed_one(problem, budget, needed):
+    given = {name: value for name, value in problem.items() if name != "reach"}
+    posed = Problem.of(problem["reach"], **given, budget=budget, count=None)
+    served = {
+        tuple(chosen): most_served(problem, chosen, problem["weight"])
+        for chosen in choices(problem)
+    }
+    spent = {chosen: problem["cost"][list(chosen)].sum() for chosen in served}
+    inside = {chosen: gain for chosen, gain in served.items() if spent[chosen] <= budget}
+    if inside:
+        known = min(inside.values())
+        relaxed = most_gain(posed, known)
+        assert relaxed.bound >= max(inside.values()) - 1e-6
+        has, lacks = relaxed.settled(posed, known)
+        for chosen in (c for c, gain in inside.items() if gain > known + 1e-6):
+            assert (np.array(chosen) >= has).all()
+            assert not (np.array(chosen) & lacks).any()
+    enough = [spent[chosen] for chosen, gain in served.items() if gain >= needed]
+    if enough:
+        relaxed = least_cost(posed, needed, max(enough))
+        assert relaxed.bound <= min(enough) + 1e-6
+        has, lacks = relaxed.settled(posed, max(enough))
+        for chosen, gain in served.items():
+            if gain >= needed and spent[chosen] < max(enough) - 1e-6:
+                assert (np.array(chosen) >= has).all()
+                assert not (np.array(chosen) & lacks).any()
+
+
+def test_a_large_problem_is_solved_to_a_proven_gap():
+    rng = np.random.default_rng(20250715)
+    homes, sites = rng.random((5_000, 2)), rng.random((500, 2))
+    near = cKDTree(homes).query_ball_point(sites, 0.06)
+    site = np.repeat(np.arange(500), [len(rows) for rows in near])
+    reach = coo_array((np.ones(site.size), (np.concatenate(near).astype(int), site)), (5_000, 500))
+    weight, cost = rng.integers(1, 100, 5_000).astype(float), rng.integers(20, 99, 500)
+    found = max_coverage(reach.tocsr(), weight, cost=cost, budget=2_000, max_gap=0.01)
+    assert found.gap <= 0.01
+    assert found.cost <= 2_000
+    served = reach.tocsr()[:, found.chosen].sum(axis=1) > 0
+    assert found.weight == weight[served].sum()
+    greedy = greedy_coverage(reach.tocsr(), weight, cost=cost, budget=2_000)
+    assert greedy.weight <= found.weight <= found.bound <= greedy.bound
+    cheap = least_cost_cover(
+        reach.tocsr(), row_value=weight, cost=cost, needed=found.weight, max_gap=0.01
+    )
+    assert cheap.gap <= 0.01
+    assert cheap.cost <= 2_000 * 1.01
 
 
 @pytest.fixture(scope="module")

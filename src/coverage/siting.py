@@ -6,16 +6,28 @@ a sparse matrix. Nothing here knows of maps.
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array, csc_array, csr_array
 
+from .covering import (
+    ROUNDING,
+    Answer,
+    Problem,
+    Relaxation,
+    first_of,
+    greedy,
+    improved,
+    least_cost,
+    most_gain,
+    thinned,
+)
 from .errors import InfeasibleError, InputError
 
 __all__ = ["Siting", "greedy_coverage", "least_cost_cover", "max_coverage"]
@@ -24,9 +36,10 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_ROUNDING = 1e-9
 _TOLERANCE = 1e-6  # HiGHS' own
 _INFEASIBLE = 2  # scipy's status of a programme without a solution
+_LARGE = 20_000  # entries of reach, beyond which the problem is narrowed before it is solved
+_PROMISING = (2, 4)  # times as many candidates as are chosen, to look for a better answer among
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +60,7 @@ class Siting:
         What was optimised (weight or cost), and the best it could be.
     gap : float
         Their relative distance: 0 where the optimum is proven.
-    method : {"milp", "greedy"}
+    method : {"milp", "exchange", "greedy"}
         How it was found.
     """
 
@@ -60,63 +73,6 @@ class Siting:
     bound: float
     gap: float
     method: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Problem:
-    """What is asked, as checked arrays; one entry a row × candidate that serves it."""
-
-    row: Integers
-    candidate: Integers
-    weight: Floats
-    cost: Floats
-    locked: Flags
-    forbidden: Flags
-    exclusive: Integers
-    capacity: Floats
-    load: Floats
-
-    @classmethod
-    def of(
-        cls, reach: csr_array, weight: ArrayLike | None, cost: ArrayLike | None, **given: Any
-    ) -> _Problem:
-        n, m = reach.shape
-        entries = coo_array(reach)
-        served = entries.data.astype(bool)
-
-        def numbers(name: str, values: ArrayLike | None, size: int, default: float) -> Floats:
-            array = np.full(size, default) if values is None else np.asarray(values, dtype=float)
-            if array.shape != (size,):
-                raise InputError(f"{name} must have {size} values, not {array.shape}")
-            if np.isnan(array).any() or (array < 0).any():
-                raise InputError(f"{name} must be numbers of at least 0; NaN is no number")
-            return array
-
-        def flags(values: ArrayLike | None) -> Flags:
-            return np.zeros(m, bool) if values is None else np.asarray(values, dtype=bool)
-
-        exclusive = given["exclusive"]
-        problem = cls(
-            entries.coords[0][served].astype(np.int64),
-            entries.coords[1][served].astype(np.int64),
-            numbers("weight", weight, n, 1.0),
-            numbers("cost", cost, m, 1.0),
-            flags(given["locked"]),
-            flags(given["forbidden"]),
-            np.full(m, -1) if exclusive is None else np.asarray(exclusive, dtype=np.int64),
-            numbers("capacity", given["capacity"], m, np.inf),
-            numbers("load", given["load"], n, 0.0),
-        )
-        both = np.flatnonzero(problem.locked & problem.forbidden)
-        if both.size:
-            raise InputError(f"candidates {both[:5].tolist()} are locked and forbidden at once")
-        return problem
-
-    @property
-    def tight(self) -> Flags:
-        """By candidate, whether it has no room for all it could serve."""
-        asked = np.bincount(self.candidate, weights=self.load[self.row], minlength=self.cost.size)
-        return asked > self.capacity * (1 + _ROUNDING)
 
 
 def max_coverage(
@@ -176,7 +132,9 @@ def max_coverage(
     Notes
     -----
     The maximal covering location problem of Church and ReVelle (1974), as a mixed-integer programme
-    solved by HiGHS; where that finds nothing better in time, the lazy greedy answer.
+    solved by HiGHS from the lazy greedy answer on. A large one is relaxed first (Lagrange): that
+    bounds what can be served and settles most candidates; exchanges improve the answer, then
+    HiGHS chooses among the promising candidates, and at last among all that are not settled.
 
     Examples
     --------
@@ -187,7 +145,9 @@ def max_coverage(
     """
     if budget is None and count is None:
         raise InputError("give a budget= or a count=: without either all would be chosen")
-    problem = _Problem.of(
+    if budget is None and count is None:
+        raise InputError("give a budget= or a count=: without either all would be chosen")
+    problem = Problem.of(
         reach,
         weight,
         cost,
@@ -196,42 +156,27 @@ def max_coverage(
         exclusive=exclusive,
         capacity=capacity,
         load=load,
-    )
-    limits = [
-        (problem.cost, np.inf if budget is None else budget),
-        (np.ones(problem.cost.size), np.inf if count is None else count),
-    ]
-    for amounts, limit in limits:
-        if amounts[problem.locked].sum() > limit + _ROUNDING:
-            raise InfeasibleError("what is locked takes more than the budget or the count allows")
-    nothing = np.zeros(problem.weight.size)
-    kept = [
-        _Sum(amounts, nothing, -np.inf, limit + _ROUNDING)
-        for amounts, limit in limits
-        if np.isfinite(limit)
-    ]
-    start = greedy_coverage(
-        reach,
-        weight,
-        cost=cost,
         budget=budget,
         count=count,
-        locked=locked,
-        forbidden=forbidden,
-        exclusive=exclusive,
-        capacity=capacity,
-        load=load,
     )
-    aim = _Sum(np.zeros(problem.cost.size), -problem.weight)
-    found = _solved(problem, aim, kept, max_gap=max_gap, seconds=seconds)
-    if found is None:
-        return start
-    exact, bound = found
-    bound = min(-bound, start.bound)
-    best = exact if exact is not None and exact.weight >= start.weight else start
-    gap = max(0.0, bound - best.weight) / max(abs(best.weight), _ROUNDING)
-    gap = gap if gap > _ROUNDING else 0.0
-    return replace(best, objective=best.weight, bound=max(bound, best.weight), gap=gap)
+    if any(amounts[problem.locked].sum() > most + ROUNDING for amounts, most in problem.limits):
+        raise InfeasibleError("what is locked takes more than the budget or the count allows")
+    answer, most = greedy(problem)
+    known = [_siting(problem, answer, "greedy")]
+    relaxed = None
+    if problem.row.size > _LARGE:
+        relaxed = most_gain(problem, known[0].weight)
+        most = min(most, relaxed.bound)
+        if not problem.tight.any():
+            known.append(_siting(problem, improved(problem, relaxed.chosen), "exchange"))
+    nothing = np.zeros(problem.weight.size), np.zeros(problem.cost.size)
+    kept = [
+        _Sum(amounts, nothing[0], -np.inf, limit + ROUNDING) for amounts, limit in problem.limits
+    ]
+    task = _Task(problem, _Sum(nothing[1], -problem.weight), kept, lambda each: -each.weight)
+    found, least = _searched(task, known, -most, relaxed, max_gap=max_gap, seconds=seconds)
+    best = known[0] if found is None else found
+    return _proven(best, best.weight, max(-least, best.weight))
 
 
 def least_cost_cover(
@@ -276,7 +221,8 @@ def least_cost_cover(
 
     Notes
     -----
-    A partial set covering problem, as a mixed-integer programme solved by HiGHS.
+    A partial set covering problem, as a mixed-integer programme solved by HiGHS; a large one is
+    relaxed and narrowed first, as in `max_coverage`.
 
     Examples
     --------
@@ -286,7 +232,7 @@ def least_cost_cover(
     >>> least_cost_cover(reach, needed=2).chosen.tolist()
     [0]
     """
-    problem = _Problem.of(
+    problem = Problem.of(
         reach,
         row_value,
         cost,
@@ -296,20 +242,28 @@ def least_cost_cover(
         capacity=capacity,
         load=load,
     )
-    aim = _Sum(problem.cost, np.zeros(problem.weight.size))
-    quota = _Sum(np.zeros(problem.cost.size), problem.weight, needed - _ROUNDING, np.inf)
-    found = _solved(problem, aim, [quota], max_gap=max_gap, seconds=seconds)
-    if found is None:
+    answer = thinned(problem, problem.locked, needed)
+    known = [_siting(problem, answer, "greedy")] if _serves(problem, answer, needed) else []
+    least, relaxed = 0.0, None
+    if known and problem.row.size > _LARGE:
+        relaxed = least_cost(problem, needed, known[0].cost)
+        least = relaxed.bound
+        answer = thinned(problem, relaxed.chosen, needed)
+        if _serves(problem, answer, needed):
+            known.append(_siting(problem, answer, "exchange"))
+    nothing = np.zeros(problem.weight.size), np.zeros(problem.cost.size)
+    quota = _Sum(nothing[1], problem.weight, needed - ROUNDING, np.inf)
+    task = _Task(problem, _Sum(problem.cost, nothing[0]), [quota], lambda each: each.cost)
+    best, least = _searched(task, known, least, relaxed, max_gap=max_gap, seconds=seconds)
+    if best is not None:
+        return _proven(best, best.cost, min(least, best.cost))
+    if np.isinf(least):
         raise _infeasible(reach, problem, needed, seconds)
-    exact, bound = found
-    if exact is None:
-        raise InfeasibleError(f"no answer within {seconds:g} s: give more seconds=, or a max_gap=")
-    gap = max(0.0, exact.cost - bound) / max(exact.cost, _ROUNDING)
-    return replace(exact, objective=exact.cost, bound=bound, gap=gap if gap > _ROUNDING else 0.0)
+    raise InfeasibleError(f"no answer within {seconds:g} s: give more seconds=, or a max_gap=")
 
 
 def _infeasible(
-    reach: csr_array, problem: _Problem, needed: float, seconds: float
+    reach: csr_array, problem: Problem, needed: float, seconds: float
 ) -> InfeasibleError:
     """Say how much can be served at most, and which rows nothing serves."""
     open_ = ~problem.forbidden
@@ -344,59 +298,140 @@ class _Sum(NamedTuple):
     high: float = np.inf
 
 
-def _solved(
-    problem: _Problem, aim: _Sum, sums: Sequence[_Sum], *, max_gap: float, seconds: float
-) -> tuple[Siting | None, float] | None:
-    """Make `aim` the least; None where nothing does what is asked.
+class _Task(NamedTuple):
+    """What is to be made the least, within which sums, and what an answer makes of it."""
 
-    Gives the answer, None where none was found in time, and the bound of the aim.
+    problem: Problem
+    aim: _Sum
+    sums: Sequence[_Sum]
+    value: Callable[[Siting], float]
+
+
+def _searched(
+    task: _Task,
+    known: Sequence[Siting],
+    least: float,
+    relaxed: Relaxation | None,
+    *,
+    max_gap: float,
+    seconds: float,
+) -> tuple[Siting | None, float]:
+    """Solve a task, given answers that are known and what it is at `least`.
+
+    Gives the best answer, None where there is none, and what the task is at least: infinite where
+    nothing does what is asked.
     """
-    m = problem.cost.size
+    ends = time.monotonic() + seconds
+    best = min(known, key=task.value, default=None)
+    for problem, whole in _parts(task, best, relaxed):
+        if best is not None and _apart(task.value(best), least) <= max_gap:
+            break
+        left = max(ends - time.monotonic(), 0.0)
+        found = _solved(task, problem, max_gap=max_gap, seconds=left if whole else left / 3)
+        if found.answer is not None and (
+            best is None or task.value(found.answer) <= task.value(best)
+        ):
+            best = found.answer
+        if whole:  # what is left out of it is no better than the best
+            least = max(least, min(found.least, np.inf if best is None else task.value(best)))
+    return best, least
+
+
+def _parts(
+    task: _Task, best: Siting | None, relaxed: Relaxation | None
+) -> Iterator[tuple[Problem, bool]]:
+    """Give what is to be solved: the promising candidates, then all that is not settled."""
+    if best is None or relaxed is None:
+        yield task.problem, True
+        return
+    has, lacks = relaxed.settled(task.problem, abs(task.value(best)))
+    size = task.problem.cost.size
+    used = np.isin(np.arange(size), best.chosen)
+    order = np.argsort(np.where(lacks & ~used, np.inf, -relaxed.reduced), kind="stable")
+    rank = np.empty(size, dtype=np.int64)
+    rank[order] = np.arange(size)
+    for times in _PROMISING:
+        hopeless = lacks | (rank >= times * max(int(used.sum()), 1))
+        yield task.problem.within(locked=has, forbidden=hopeless & ~used & ~has), False
+    yield task.problem.within(locked=has, forbidden=lacks), True
+
+
+class _Found(NamedTuple):
+    """An answer, None where none was found in time, and what the aim is at least."""
+
+    answer: Siting | None
+    least: float
+
+
+def _solved(task: _Task, problem: Problem, *, max_gap: float, seconds: float) -> _Found:
+    """Make the aim of a task the least with the candidates a problem leaves open."""
+    m, tight = problem.cost.size, bool(problem.tight.any())
     if m == 0:
-        nobody = _answer(problem, np.zeros(0, dtype=np.int64), _nobody(problem), "milp")
-        return (nobody, 0.0) if all(each.low <= 0 <= each.high for each in sums) else None
-    tight = problem.tight
-    # Who serves a row matters only where room is short: else one variable a row will do.
-    owner = problem.row if tight.any() else np.arange(problem.weight.size)
-    constraints = [*_serving(problem, tight), *_groups(problem, owner.size)]
-    for each in sums:
-        values = csr_array(np.r_[each.candidates, each.rows[owner]][None])
-        constraints.append(LinearConstraint(values, each.low, each.high))
+        nobody = Answer(np.zeros(0, dtype=np.int64), np.full(problem.weight.size, -1))
+        possible = all(each.low <= 0 <= each.high for each in task.sums)
+        return _Found(_siting(problem, nobody, "milp"), 0.0) if possible else _Found(None, np.inf)
+    # Who serves a row matters only where room is short: else one variable for rows alike will do.
+    serving = list(_served_with_room(problem) if tight else _served(problem))
+    others = serving[0].A.shape[1] - m
+    limits = [*serving, *_groups(problem, others)]
+    for each in task.sums:
+        values = csr_array(np.r_[each.candidates, _by_variable(problem, each.rows)][None])
+        limits.append(LinearConstraint(values, each.low, each.high))
+    whole = problem.tight[problem.candidate] if tight else np.zeros(others, dtype=bool)
     result = milp(
-        np.r_[aim.candidates, aim.rows[owner]],
-        constraints=constraints,
+        np.r_[task.aim.candidates, _by_variable(problem, task.aim.rows)],
+        constraints=limits,
         bounds=Bounds(
-            np.r_[problem.locked.astype(float), np.zeros(owner.size)],
-            np.r_[(~problem.forbidden).astype(float), np.ones(owner.size)],
+            np.r_[problem.locked.astype(float), np.zeros(others)],
+            np.r_[(~problem.forbidden).astype(float), np.ones(others)],
         ),
-        integrality=np.r_[
-            np.ones(m), tight[problem.candidate] if tight.any() else np.zeros(owner.size)
-        ],
+        integrality=np.r_[np.ones(m), whole],
         options={"mip_rel_gap": max_gap, "time_limit": seconds},
     )
     if result.status == _INFEASIBLE:
-        return None
-    bound = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
+        return _Found(None, np.inf)
+    least = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
     if result.x is None:
-        return None, bound
-    part = result.x[m:] if tight.any() else result.x[m:][problem.row]
-    return _siting(problem, result.x[:m] > 1 / 2, part), bound
+        return _Found(None, least)
+    chosen = result.x[:m] > 1 / 2
+    answer = (
+        _with_room(problem, chosen, result.x[m:])
+        if tight
+        else first_of(problem, np.flatnonzero(chosen))
+    )
+    return _Found(_siting(problem, answer, "milp"), least)
 
 
 def _matrix(values: Floats, rows: Integers, columns: Integers, shape: tuple[int, int]) -> csc_array:
     return csc_array(coo_array((values, (rows, columns)), shape=shape))
 
 
-def _serving(problem: _Problem, tight: Flags) -> Iterator[LinearConstraint]:
+def _by_variable(problem: Problem, rows: Floats) -> Floats:
+    """Give numbers of rows to the variables that say that rows are served."""
+    if problem.tight.any():
+        return rows[problem.row]
+    there = problem.alike >= 0
+    return np.bincount(problem.alike[there], weights=rows[there]).astype(float)
+
+
+def _served(problem: Problem) -> Iterator[LinearConstraint]:
+    """Say that rows are served by what is chosen."""
+    m, size = problem.cost.size, int(problem.alike.max(initial=-1)) + 1
+    served = np.flatnonzero(problem.alike >= 0)
+    labels, first = np.unique(problem.alike[served], return_index=True)
+    stands = np.zeros(problem.weight.size, dtype=bool)
+    stands[served[first]] = True
+    entry = np.flatnonzero(stands[problem.row])
+    values = np.r_[-np.ones(entry.size), np.ones(size)]
+    rows = np.r_[problem.alike[problem.row[entry]], labels]
+    columns = np.r_[problem.candidate[entry], m + labels]
+    yield LinearConstraint(_matrix(values, rows, columns, (size, m + size)), -np.inf, 0.0)
+
+
+def _served_with_room(problem: Problem) -> Iterator[LinearConstraint]:
     """Say that a row is served by what is chosen, once, and by one that has room for it."""
     n, m, k = problem.weight.size, problem.cost.size, problem.row.size
-    ones, entry = np.ones(k), np.arange(k)
-    if not tight.any():
-        values = np.r_[-ones, np.ones(n)]
-        rows = np.r_[problem.row, np.arange(n)]
-        columns = np.r_[problem.candidate, m + np.arange(n)]
-        yield LinearConstraint(_matrix(values, rows, columns, (n, m + n)), -np.inf, 0.0)
-        return
+    ones, entry, tight = np.ones(k), np.arange(k), problem.tight
     size = m + k
     values, columns = np.r_[ones, -ones], np.r_[m + entry, problem.candidate]
     yield LinearConstraint(_matrix(values, np.r_[entry, entry], columns, (k, size)), -np.inf, 0.0)
@@ -409,7 +444,7 @@ def _serving(problem: _Problem, tight: Flags) -> Iterator[LinearConstraint]:
     yield LinearConstraint(_matrix(values, rows, columns, (full.size, size)), -np.inf, 0.0)
 
 
-def _groups(problem: _Problem, others: int) -> Iterator[LinearConstraint]:
+def _groups(problem: Problem, others: int) -> Iterator[LinearConstraint]:
     """Say that of a group at most one is chosen."""
     labelled = np.flatnonzero(problem.exclusive >= 0)
     if labelled.size:
@@ -419,42 +454,55 @@ def _groups(problem: _Problem, others: int) -> Iterator[LinearConstraint]:
         yield LinearConstraint(alone, -np.inf, 1.0)
 
 
-def _nobody(problem: _Problem) -> Integers:
-    return np.full(problem.weight.size, -1, dtype=np.int64)
-
-
-def _siting(problem: _Problem, chosen: Flags, part: Floats) -> Siting:
+def _with_room(problem: Problem, chosen: Flags, part: Floats) -> Answer:
     """Put an answer together; `part` is how much of its row each entry serves."""
-    assigned = _nobody(problem)
+    assigned = np.full(problem.weight.size, -1, dtype=np.int64)
     part = np.where(chosen[problem.candidate], part, 0.0)
     # Two candidates that have room may halve a row between them: the larger part takes it all.
     order = np.lexsort((-problem.candidate, part))
     order = order[part[order] > _TOLERANCE]
     assigned[problem.row[order]] = problem.candidate[order]
-    return _answer(problem, np.flatnonzero(chosen), assigned, "milp")
+    return Answer(np.flatnonzero(chosen), assigned)
 
 
-def _answer(problem: _Problem, chosen: Integers, assigned: Integers, method: str) -> Siting:
+def _serves(problem: Problem, answer: Answer, needed: float) -> bool:
+    return bool(problem.weight[answer.assigned >= 0].sum() >= needed - ROUNDING)
+
+
+def _siting(problem: Problem, answer: Answer, method: str) -> Siting:
+    """Tell what an answer serves and costs."""
+    chosen, assigned = answer
     there = assigned >= 0
     gains = np.bincount(assigned[there], problem.weight[there], minlength=problem.cost.size)
     gain = gains.astype(float)[chosen]
     used = np.isin(chosen, assigned[there]) | problem.locked[chosen]
     chosen, gain = chosen[used], gain[used]
     cost = problem.cost[chosen]
-    order = np.lexsort((chosen, -gain / np.maximum(cost, _ROUNDING)))
+    order = np.lexsort((chosen, -gain / np.maximum(cost, ROUNDING)))
     weight = float(problem.weight[there].sum())
     return Siting(
         chosen[order], assigned, gain[order], weight, float(cost.sum()), weight, weight, 0.0, method
     )
 
 
-def greedy_coverage(  # noqa: PLR0915 - one loop
+def _apart(value: float, bound: float) -> float:
+    """Give the relative distance of an answer from its bound; rounding is none."""
+    gap = abs(value - bound) / max(abs(value), ROUNDING)
+    return gap if gap > ROUNDING else 0.0
+
+
+def _proven(siting: Siting, objective: float, bound: float) -> Siting:
+    return replace(siting, objective=objective, bound=bound, gap=_apart(objective, bound))
+
+
+def greedy_coverage(
     reach: csr_array,
     weight: ArrayLike,
     *,
     cost: ArrayLike | None = None,
     budget: float | None = None,
     count: int | None = None,
+    needed: float | None = None,
     locked: ArrayLike | None = None,
     forbidden: ArrayLike | None = None,
     exclusive: ArrayLike | None = None,
@@ -467,12 +515,15 @@ def greedy_coverage(  # noqa: PLR0915 - one loop
     ----------
     reach, weight, cost, budget, count, locked, forbidden, exclusive, capacity, load
         As for `max_coverage`.
+    needed : float, optional
+        How much weight is enough.
 
     Returns
     -------
     Siting
         With the bound that follows: no other choice serves more than what is served and the
-        largest gains still to be had for the same budget, whatever was chosen before.
+        largest gains still to be had for the same budget, whatever was chosen before. Where room
+        is short that bound does not hold, and all the weight there is stands for it.
 
     Notes
     -----
@@ -486,7 +537,7 @@ def greedy_coverage(  # noqa: PLR0915 - one loop
     >>> greedy_coverage(reach, [10, 20, 25], count=2).chosen.tolist()
     [0, 1]
     """
-    problem = _Problem.of(
+    problem = Problem.of(
         reach,
         weight,
         cost,
@@ -495,84 +546,9 @@ def greedy_coverage(  # noqa: PLR0915 - one loop
         exclusive=exclusive,
         capacity=capacity,
         load=load,
+        budget=budget,
+        count=count,
     )
-    m = problem.cost.size
-    columns = csc_array(
-        (np.ones(problem.row.size), (problem.row, problem.candidate)),
-        shape=(problem.weight.size, m),
-    )
-    left = problem.weight.copy()
-    assigned = np.full(problem.weight.size, -1, dtype=np.int64)
-    money = np.inf if budget is None else float(budget)
-    number = np.inf if count is None else float(count)
-    whole = money, number
-    price = np.maximum(problem.cost, _ROUNDING)
-    closed = problem.forbidden.copy()
-    chosen: list[int] = []
-    bound = np.inf
-
-    def gains(candidate: int) -> tuple[float, Integers]:
-        rows = columns.indices[columns.indptr[candidate] : columns.indptr[candidate + 1]]
-        rows = rows[assigned[rows] < 0]
-        room = problem.capacity[candidate]
-        if problem.load[rows].sum() > room * (1 + _ROUNDING):
-            rows = rows[np.argsort(-left[rows], kind="stable")]
-            rows = rows[np.cumsum(problem.load[rows]) <= room * (1 + _ROUNDING)]
-        return float(left[rows].sum()), rows
-
-    def take(candidate: int, rows: Integers) -> None:
-        nonlocal money, number
-        chosen.append(candidate)
-        assigned[rows] = candidate
-        left[rows] = 0.0
-        money -= problem.cost[candidate]
-        number -= 1
-        label = problem.exclusive[candidate]
-        closed[candidate] = True
-        known[candidate] = 0.0
-        if label >= 0:
-            closed[problem.exclusive == label] = True
-
-    known = np.array([gains(candidate)[0] for candidate in range(m)])
-    for candidate in np.flatnonzero(problem.locked).tolist():
-        take(candidate, gains(candidate)[1])
-    heap = [(-known[c] / price[c], c) for c in range(m) if not closed[c]]
-    heapq.heapify(heap)
-    while heap:
-        served = float(problem.weight[assigned >= 0].sum())
-        bound = min(bound, served + _most(known, price, problem.forbidden, *whole))
-        while heap:
-            _, candidate = heapq.heappop(heap)
-            if closed[candidate] or problem.cost[candidate] > money + _ROUNDING or number < 1:
-                continue
-            gain, rows = gains(candidate)
-            known[candidate] = gain
-            if gain <= 0:
-                continue
-            if heap and -gain / price[candidate] > heap[0][0] + _ROUNDING:
-                heapq.heappush(heap, (-gain / price[candidate], candidate))
-                continue
-            take(candidate, rows)
-            break
-    answer = _answer(problem, np.array(chosen, dtype=np.int64), assigned, "greedy")
-    if problem.tight.any():  # who is served by whom could be changed: nothing is proven
-        bound = np.inf
-    bound = min(max(bound, answer.weight), float(problem.weight.sum()))
-    gap = (bound - answer.weight) / max(answer.weight, _ROUNDING)
-    return replace(answer, bound=bound, gap=gap if gap > _ROUNDING else 0.0)
-
-
-def _most(known: Floats, price: Floats, forbidden: Flags, money: float, number: float) -> float:
-    """Give the largest gains that a whole budget could still buy, the last one in part."""
-    gain, cost = known[~forbidden], price[~forbidden]
-    if np.isfinite(number) and not np.isfinite(money):
-        return float(np.sort(gain)[::-1][: int(number)].sum())
-    order = np.argsort(-gain / cost)
-    spent = np.cumsum(cost[order])
-    whole = spent <= money
-    total = float(gain[order][whole].sum())
-    nxt = int(whole.sum())
-    if nxt < order.size:
-        before = spent[nxt - 1] if nxt else 0.0
-        total += float(gain[order][nxt] * (money - before) / cost[order][nxt])
-    return total
+    answer, bound = greedy(problem, needed=np.inf if needed is None else needed)
+    found = _siting(problem, answer, "greedy")
+    return _proven(found, found.weight, bound)
