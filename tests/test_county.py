@@ -86,6 +86,47 @@ def test_closed_roads_and_travel_options_of_a_county(folder, roads, report):
         fc.read_county(folder / "county.toml")
 
 
+COSTS = """
+[projects]
+objective = "best_value"
+quota = 20
+[projects.costs]  # illustrative
+new_build = [20, 0.25]
+extension = [5, 0.15]
+sharing = 1
+operation = [2, 0]
+internal_refit = [3, 0.05]
+rent_purchase = [1, 0.1]
+[projects.annual_budgets]
+2021 = 300
+2025 = 900
+[circles]
+"""
+
+
+def test_costs_budgets_and_sites_of_a_county(folder, units):
+    sites = units.loc[units["setting"] == "rural", ["unit_code", "geometry"]].head(40)
+    sites.set_geometry(sites.representative_point()).to_file(folder / "sites.gpkg")
+    text = TOML.replace("[circles]", f'sites = "sites.gpkg"{COSTS}').replace(
+        "sharing = 1\n", "sharing = [1, 0]\n"
+    )
+    (folder / "county.toml").write_text(text, encoding="utf-8")
+    run = fc.run_county(fc.read_county(folder / "county.toml"))
+    siting = run.projects.attrs["siting"]
+    assert (siting["objective"], siting["quota"]) == ("best_value", 20)
+    assert run.projects["cost"].notna().any()
+    assert set(run.tasks["year"].dropna()) <= {2021, 2025}
+    spent = run.tasks.groupby("year")["cost"].sum()
+    assert spent[2021] <= 300
+    assert spent.sum() <= 1_200
+    new = run.projects[run.projects["nature"] == "new_build"]
+    chosen = new[new["in_quota"] & (new["project"] == "village")]
+    assert set(chosen["unit_code"]) <= set(sites["unit_code"])
+    manifest = json.loads((folder / "out" / "manifest.json").read_text("utf-8"))
+    assert "sites" in manifest["inputs"]
+    assert manifest["options"]["projects"]["costs"]["new_build"] == [20, 0.25]
+
+
 def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
     assert main(["demo", "--out", str(tmp_path), "--lang", "zh"]) == 0
     printed = capsys.readouterr().out
@@ -113,6 +154,18 @@ def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
         (('kind = "clinic"', "minutes = 15"), "not valid TOML"),
         (('name = "滦平县"', "name = 5"), "'name' must be str, not 5"),
         (("[files]", "[files"), "not valid TOML"),
+        (
+            ("[circles]", COSTS),
+            r"\[projects.costs\]: sharing must be \[fixed cost, cost per m²\]",
+        ),
+        (
+            ("[circles]", "[projects.costs]\nnew_bild = [1, 1]\n[circles]"),
+            r"\[projects.costs\]: unknown key 'new_bild'; did you mean 'new_build'",
+        ),
+        (
+            ("[circles]", "[projects.annual_budgets]\nnext = 1\n[circles]"),
+            r"\[projects.annual_budgets\]: 'next' is no year",
+        ),
     ],
 )
 def test_a_wrong_county_file_names_the_key_and_the_nearest_right_one(

@@ -116,3 +116,30 @@ def test_a_link_shortens_trips_or_leaves_them(town, one, other):
         for every in (roads, linked)
     )
     assert (after <= before + 1e-6).all()
+
+
+def test_links_are_suggested_to_islands_and_between_dead_ends():
+    plan = fc.load_plan("circle-15")
+    walk = plan.modes["walk"]
+    # A long street, a short one 200 m from it, and a street round to a dead end facing its start.
+    nodes = [(0, 0), (3000, 0), (1000, 200), (1400, 260), (3000, 900), (100, 900), (100, 100)]
+    streets = [
+        (0, 1, False, "residential"),
+        (2, 3, False, "residential"),
+        (1, 4, False, "residential"),
+        (4, 5, False, "residential"),
+        (5, 6, False, "residential"),
+    ]
+    roads = network(streets, nodes)
+    links = fc.suggest_links(roads, walk)
+    assert links["reason"].tolist() == ["island", "dead_ends"]
+    assert links["length_m"].tolist() == pytest.approx([200, np.hypot(100, 100)])
+    assert np.isnan(links["way_round_m"][0])
+    assert links["way_round_m"][1] == pytest.approx(3000 + 900 + 2900 + 800, rel=1e-3)
+    joined = fc.link_roads(roads, links)
+    assert minutes(joined, (1400, 260), (0, 0)) < np.inf
+    assert fc.suggest_links(joined, walk).empty
+    assert fc.suggest_links(roads, walk, max_length_m=150)["reason"].tolist() == ["dead_ends"]
+    assert fc.suggest_links(roads, walk, detour=60)["reason"].tolist() == ["island"]
+    with pytest.raises(fc.InputError, match="max_length_m= must be a number above 0"):
+        fc.suggest_links(roads, walk, max_length_m=0)

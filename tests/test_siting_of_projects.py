@@ -222,6 +222,21 @@ def test_a_budget_buys_most_people_or_most_elderly(assessed, valley):
     assert frontier["share"].tolist() == pytest.approx([2 / 7, 4 / 7, 1.0])
 
 
+def test_best_value_takes_what_gains_most_for_its_cost(assessed, valley):
+    report, roads = assessed(), valley[3]
+    # By 10,000 yuan: 乙 shares A 200 people, a building at 丁 (30) 40, reopening 庚 (50) 26.
+    for quota, names in ((1, "乙"), (2, "乙丙丁戊"), (5, "乙丙丁戊己庚")):
+        projects = fc.propose_projects(
+            report, roads, costs=COSTS, objective="best_value", quota=quota
+        )
+        assert set(due(projects)) == set(names)
+        assert np.isnan(projects.attrs["siting"]["gap"])  # nothing is optimised
+    projects = fc.propose_projects(report, roads, costs=COSTS, objective="best_value", budget=40)
+    assert set(due(projects)) == set("乙丙丁戊")
+    with pytest.raises(InfeasibleError, match="at most 6 can be served"):
+        fc.propose_projects(report, roads, costs=COSTS, objective="best_value", quota=7)
+
+
 def test_what_is_locked_is_done_and_what_is_forbidden_is_not(assessed, valley):
     report, roads = assessed(), valley[3]
     locked = fc.propose_projects(report, roads, locked=[CODES["戊"]])
@@ -311,8 +326,16 @@ def test_a_road_link_competes_with_buildings(assessed, valley):
 
 def test_a_quota_that_cannot_be_met_says_who_cannot_be_served(assessed, valley):
     report, roads = assessed(target=0.97), valley[3]
-    with pytest.raises(InfeasibleError, match="庚村"):
+    # 己 is a kilometre from G, which is closed, and 14 km from A, to which no road leads.
+    with pytest.raises(
+        InfeasibleError, match=r"at most 4 can be served.*庚村（[0-9]+, no facility"
+    ):
         fc.propose_projects(report, roads, forbidden=[CODES["庚"], CODES["己"]])
+    # Only 乙 may build: 丁 is 3,000 m from A, at 4 km/h 45 minutes where 15 are allowed.
+    with pytest.raises(InfeasibleError, match=r"丁村（[0-9]+, 30\.0 min too far）"):
+        fc.propose_projects(
+            report, roads, forbidden=[code for name, code in CODES.items() if name not in "甲乙"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -321,6 +344,8 @@ def test_a_quota_that_cannot_be_met_says_who_cannot_be_served(assessed, valley):
         ({"objective": "cheapest"}, "objective must be one of"),
         ({"objective": "most_people"}, "give budget="),
         ({"objective": "least_cost"}, "needs costs="),
+        ({"objective": "best_value"}, "give costs="),
+        ({"objective": "best_value", "costs": COSTS, "budget": 1, "quota": 1}, "not both"),
         ({"objective": "fewest_sites", "budget": 5}, "leave budget= out"),
         ({"budget": 5, "quota": 3}, "leave quota= out"),
         ({"costs": {"new_build": (1.0, 0.0)}}, "says nothing of extension, sharing"),

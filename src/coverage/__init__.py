@@ -26,7 +26,7 @@ from .identity import match_units
 from .intake import IntakeReport, intake_report
 from .isochrones import isochrones
 from .journeys import Reach, Route, cost_matrix, nearest, nearest_facility, reach, route
-from .links import link_roads
+from .links import link_roads, suggest_links
 from .maps import coverage_map
 from .modes import MODES, Mode
 from .monitoring import monitor
@@ -120,6 +120,7 @@ __all__ = [
     "shortfalls",
     "site_candidates",
     "spread_demand",
+    "suggest_links",
     "to_wgs84",
     "travel_times",
     "two_step_floating_catchment",

@@ -55,7 +55,9 @@ class Candidates(NamedTuple):
         many households it has room for; infinite where that is not asked), `cost` (missing without
         costs), and its place.
     villages : DataFrame
-        The villages to serve: `unit_code`, `name`, `households`, `residents`, `elderly`.
+        The villages to serve: `unit_code`, `name`, `households`, `residents`, `elderly`,
+        `minutes_beyond` (by how much the facility they reach now is beyond the limit; missing where
+        they reach none).
     reach : csr_array of bool, shape (n_villages, n_candidates)
         Which candidate makes the ledger count which village: its own, or one that enough of its
         people reach in time, to be shared by agreement.
@@ -126,6 +128,7 @@ def site_candidates(
     villages = failing[["unit_code", "name", "households", "residents", "elderly"]].reset_index(
         drop=True
     )
+    villages["minutes_beyond"] = _minutes_beyond(report, villages["unit_code"])
     parts = [
         _new_builds(report, roads, failing, sites),
         _own_facilities(report, failing),
@@ -151,6 +154,12 @@ def _rule(report: CoverageReport) -> Standard:
     if standard is None:
         raise InputError(f"the plan has no standard for {SERVICE} in rural units")
     return standard
+
+
+def _minutes_beyond(report: CoverageReport, codes: pd.Series) -> Floats:
+    verdicts = report.verdicts[report.verdicts["kind"] == SERVICE].set_index("unit_code")
+    verdicts = verdicts.reindex(codes)
+    return (verdicts["minutes"] - verdicts["limit_minutes"]).to_numpy(dtype=float)
 
 
 def _due(report: CoverageReport, failing: pd.DataFrame) -> pd.Series:
@@ -193,8 +202,10 @@ def _new_builds(
     else:
         if sites.crs is None:
             raise InputError("the candidate sites have no CRS; set one with .set_crs")
+        # Columns of the units may be there too: where a site lies is what counts.
+        stated = sites[[name for name in ("cost", "planned_floor_area_m2") if name in sites]]
         places = gpd.sjoin(
-            sites.to_crs(report.units.crs),
+            gpd.GeoDataFrame(stated, geometry=sites.geometry).to_crs(report.units.crs),
             report.units[["unit_code", "geometry"]],
             predicate="intersects",
             rsuffix="unit",

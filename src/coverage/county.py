@@ -28,10 +28,11 @@ from .layers import read_layer
 from .maps import coverage_map
 from .network import RoadNetwork
 from .plans import load_plan
-from .projects import propose_projects
+from .projects import annual_tasks, propose_projects
 from .roads import read_roads
 from .sample import sample_county
 from .standards import Plan
+from .terms import labels
 from .tomlfile import check_keys, read_toml, require
 from .travel import travel_times
 from .units import read_units
@@ -54,6 +55,17 @@ STEPS = (
 )
 _NUMBER = (int, float)
 _ROAD_OPTIONS = {"classes": dict, "crossings": str, "snap_tolerance_m": _NUMBER}
+_PROJECT_OPTIONS = {
+    "budget": _NUMBER,
+    "quota": int,
+    "objective": str,
+    "max_gap": _NUMBER,
+    "seconds": _NUMBER,
+    "locked": list,
+    "forbidden": list,
+    "costs": dict,
+    "annual_budgets": dict,
+}
 _TRAVEL_OPTIONS = {"leg_limit_m": _NUMBER, "leg_detour": _NUMBER, "direction": str}
 _PACKAGES = (
     "facility-coverage",
@@ -86,6 +98,8 @@ class County:
     closures: Path | None = None
     barriers: Path | None = None
     elevation: Path | None = None
+    sites: Path | None = None
+    links: Path | None = None
     datum: str | None = None
     kind: str | None = None
     strict: bool = False
@@ -96,6 +110,8 @@ class County:
     layers: Mapping[str, str] = field(default_factory=dict)
     road_options: Mapping[str, Any] = field(default_factory=dict)
     travel_options: Mapping[str, Any] = field(default_factory=dict)
+    project_options: Mapping[str, Any] = field(default_factory=dict)
+    annual_budgets: Mapping[int, float] | None = None
     circle_kind: str | None = None
     circle_mode: str = "walk"
     circle_minutes: tuple[float, ...] = (5.0, 10.0, 15.0)
@@ -114,6 +130,8 @@ class County:
             "closures": self.closures,
             "barriers": self.barriers,
             "elevation": self.elevation,
+            "sites": self.sites,
+            "links": self.links,
         }
         return {name: path for name, path in named.items() if path is not None}
 
@@ -124,6 +142,7 @@ class CountyRun:
 
     report: CoverageReport
     projects: gpd.GeoDataFrame
+    tasks: gpd.GeoDataFrame
     circles: gpd.GeoDataFrame
     intake: IntakeReport
     outputs: Mapping[str, Path]
@@ -205,6 +224,7 @@ def read_county(path: str | Path) -> County:
             "columns",
             "roads",
             "travel",
+            "projects",
             "circles",
             "outputs",
         ],
@@ -212,7 +232,7 @@ def read_county(path: str | Path) -> County:
         error=ConfigError,
     )
     names = ["units", "demand", "facilities", "roads", "neighbours"]
-    conditions = ["closures", "barriers", "elevation"]
+    conditions = ["closures", "barriers", "elevation", "sites", "links"]
     files = require(table, "files", dict, where=where, error=ConfigError)
     check_keys(files, [*names, *conditions], where=f"{where}: [files]", error=ConfigError)
     columns, layers = table.get("columns", {}), table.get("layers", {})
@@ -223,6 +243,10 @@ def read_county(path: str | Path) -> County:
     check_keys(outputs, ["folder"], where=f"{where}: [outputs]", error=ConfigError)
     roads = _options(table, "roads", _ROAD_OPTIONS, where=where)
     travel = _options(table, "travel", _TRAVEL_OPTIONS, where=where)
+    projects = dict(_options(table, "projects", _PROJECT_OPTIONS, where=where))
+    budgets = _annual_budgets(projects.pop("annual_budgets", None), where=where)
+    if "costs" in projects:
+        projects["costs"] = _costs(projects["costs"], where=where)
     lang = table.get("lang", "zh")
     if lang not in {"zh", "en"}:
         raise ConfigError(f"{where}: lang must be 'zh' or 'en', not {lang!r}")
@@ -249,6 +273,8 @@ def read_county(path: str | Path) -> County:
         closures=maybe("closures"),
         barriers=maybe("barriers"),
         elevation=maybe("elevation"),
+        sites=maybe("sites"),
+        links=maybe("links"),
         facilities=file("facilities"),
         roads=file("roads"),
         plan=folder / plan if plan.endswith(".toml") else plan,
@@ -262,6 +288,8 @@ def read_county(path: str | Path) -> County:
         layers=layers,
         road_options=roads,
         travel_options=travel,
+        project_options=projects,
+        annual_budgets=budgets,
         circle_kind=circles.get("kind"),
         circle_mode=circles.get("mode", "walk"),
         circle_minutes=tuple(float(m) for m in minutes),
@@ -283,7 +311,8 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
     Returns
     -------
     CountyRun
-        The report, the projects, the circles, the files written and the seconds of each step.
+        The report, the projects and their years, the circles, the files written and the seconds of
+        each step.
 
     Raises
     ------
@@ -334,7 +363,14 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
     begin("assess")
     report = assess(units, facilities, access, plan)
     begin("projects")
-    projects = propose_projects(report, roads)
+    projects = propose_projects(
+        report,
+        roads,
+        candidates=None if county.sites is None else read_layer(county.sites),
+        links=None if county.links is None else read_layer(county.links),
+        **county.project_options,
+    )
+    tasks = annual_tasks(projects, report, budgets=county.annual_budgets)
     begin("isochrones")
     kind = county.circle_kind or plan.kinds[0]
     circles = isochrones(
@@ -369,7 +405,7 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
             json.dumps(manifest, ensure_ascii=False, indent=2), "utf-8"
         ),
     )
-    return CountyRun(report, projects, circles, intake, outputs, seconds)
+    return CountyRun(report, projects, tasks, circles, intake, outputs, seconds)
 
 
 def check_county(county: County) -> IntakeReport:
@@ -459,6 +495,37 @@ def _options(
     return options
 
 
+def _costs(table: Mapping[str, Any], *, where: str) -> dict[str, tuple[float, float]]:
+    """Give unit costs: a fixed one and one by m², in 10,000 yuan."""
+    where = f"{where}: [projects.costs]"
+    check_keys(table, labels("nature", "en"), where=where, error=ConfigError)
+    costs = {}
+    for nature, given in table.items():
+        pair = given if isinstance(given, list) else [given]
+        if len(pair) != 2 or not all(  # noqa: PLR2004 - a pair
+            isinstance(each, _NUMBER) and not isinstance(each, bool) and each >= 0 for each in pair
+        ):
+            raise ConfigError(
+                f"{where}: {nature} must be [fixed cost, cost per m²] in 10,000 yuan, "
+                f"e.g. [5, 0.25], not {given!r}"
+            )
+        costs[nature] = (float(pair[0]), float(pair[1]))
+    return costs
+
+
+def _annual_budgets(table: Mapping[str, Any] | None, *, where: str) -> dict[int, float] | None:
+    """Give what may be spent in each year."""
+    if table is None:
+        return None
+    where = f"{where}: [projects.annual_budgets]"
+    budgets = {}
+    for year in table:
+        if not year.isdigit():
+            raise ConfigError(f"{where}: {year!r} is no year; write e.g. 2023 = 120")
+        budgets[int(year)] = float(require(table, year, _NUMBER, where=where, error=ConfigError))
+    return budgets
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -500,6 +567,7 @@ def _manifest(
             "strict": county.strict,
             "repair": county.repair,
             "roads": dict(county.road_options),
+            "projects": dict(county.project_options),
             **report.access.options,
         },
         "packages": {

@@ -122,8 +122,8 @@ class Problem:
     def within(self, *, locked: Flags, forbidden: Flags) -> Problem:
         """Give the problem with more candidates locked and forbidden."""
         there = ~forbidden[self.candidate]
-        entries = {"row": self.row[there], "candidate": self.candidate[there]}
-        return replace(self, locked=locked, forbidden=forbidden, **entries)
+        row, candidate = self.row[there], self.candidate[there]
+        return replace(self, row=row, candidate=candidate, locked=locked, forbidden=forbidden)
 
     @cached_property
     def tight(self) -> Flags:
@@ -198,9 +198,11 @@ class Relaxation(NamedTuple):
 
 
 def greedy(  # noqa: PLR0915 - one loop
-    problem: Problem, *, needed: float = np.inf
+    problem: Problem, *, needed: float = np.inf, counted: Floats | None = None
 ) -> tuple[Answer, float]:
     """Choose the largest gain for its cost, again and again, until so much is served.
+
+    What is needed is counted in `counted` by row, in weight by default.
 
     The second number is what no choice within the limits can serve more than: what is served and
     the largest gains still to be had (Leskovec et al. 2007), the least over all steps; infinite
@@ -239,11 +241,12 @@ def greedy(  # noqa: PLR0915 - one loop
     # Lazily (Minoux 1978): gains only fall, so a gain computed earlier is a bound.
     heap = [(-known[c] / price[c], c) for c in np.flatnonzero(~closed).tolist()]
     heapq.heapify(heap)
+    counted = problem.weight if counted is None else counted
     bound = np.inf
     while heap:
         served = float(problem.weight[assigned >= 0].sum())
         bound = min(bound, served + _bought(problem, known, np.zeros_like(taken)).value)
-        if served >= needed - ROUNDING:
+        if counted[assigned >= 0].sum() >= needed - ROUNDING:
             break
         spare = problem.left_over(taken)
         while heap:
@@ -424,16 +427,19 @@ def _fitting(problem: Problem, start: Flags) -> Flags:
     """Give what is locked, and of the others those that fit the limits and labels."""
     chosen = problem.locked.copy()
     labels = set(problem.exclusive[chosen & (problem.exclusive >= 0)].tolist())
-    spare = [[amounts, rest] for amounts, rest in problem.left_over(chosen)]
+    limits = problem.left_over(chosen)
+    spare = [rest for _, rest in limits]
     for candidate in np.flatnonzero(start & ~problem.locked & ~problem.forbidden).tolist():
         label = int(problem.exclusive[candidate])
-        if label in labels or any(a[candidate] > rest + ROUNDING for a, rest in spare):
+        takes = [float(amounts[candidate]) for amounts, _ in limits]
+        if label in labels or any(
+            amount > rest + ROUNDING for amount, rest in zip(takes, spare, strict=True)
+        ):
             continue
         chosen[candidate] = True
         if label >= 0:
             labels.add(label)
-        for limit in spare:
-            limit[1] = limit[1] - limit[0][candidate]
+        spare = [rest - amount for amount, rest in zip(takes, spare, strict=True)]
     return chosen
 
 

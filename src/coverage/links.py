@@ -7,13 +7,17 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import KDTree
 
 from .conditions import new_node_ids
 from .errors import Finding, InputError, NoCrsError
 from .linework import substrings
+from .modes import Mode
 from .network import RoadNetwork
 
-__all__ = ["link_roads"]
+__all__ = ["link_roads", "suggest_links"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -22,6 +26,7 @@ Shapes = NDArray[np.object_]
 _SAME_PLACE_M = 1e-3
 _LINE = 1  # shapely's number of the type
 _SHARED_OUT = ("length_m", "climb_m")
+_AT_ONCE = 200  # dead ends searched from at once: rows as long as the network has nodes
 
 
 def link_roads(
@@ -220,3 +225,123 @@ def _with_links(
     added = added.reindex(columns=edges.columns)
     both = pd.concat([edges.astype({"link": object}), added.astype({"link": object})])
     return gpd.GeoDataFrame(both, crs=edges.crs).reset_index(drop=True)
+
+
+def suggest_links(
+    roads: RoadNetwork, mode: Mode, *, max_length_m: float = 1_000.0, detour: float = 5.0
+) -> gpd.GeoDataFrame:
+    """Suggest road links: pieces cut off from the main network, and dead ends that face each other.
+
+    Parameters
+    ----------
+    roads : RoadNetwork
+        The roads.
+    mode : Mode
+        Whose roads count.
+    max_length_m : float
+        The longest link, in metres, as the crow flies.
+    detour : float
+        How many times as long as the link the way by road must be, where there is one.
+
+    Returns
+    -------
+    GeoDataFrame of LineString
+        Straight links in the roads' CRS, for `link_roads` and ``propose_projects(links=)``:
+        `reason` (``"island"`` or ``"dead_ends"``), `length_m`, `way_round_m` (by road; missing
+        where there is none), islands with the most road first, then what saves most. What lies
+        between the ends (a river, a ridge, a wall) is not known: each is to be looked at.
+
+    Raises
+    ------
+    InputError
+        For lengths that are none.
+
+    Examples
+    --------
+    >>> import facility_coverage as fc
+    >>> plan, roads = fc.load_plan("luanping-2025"), fc.read_roads(fc.sample_county().roads)
+    >>> links = fc.suggest_links(roads, plan.modes["walk"], max_length_m=500)
+    >>> bool((links["length_m"] <= 500).all())
+    True
+    """
+    for name, value in (("max_length_m", max_length_m), ("detour", detour)):
+        if not 0 < value < np.inf:
+            raise InputError(f"{name}= must be a number above 0, not {value!r}")
+    parts = [
+        _to_islands(roads, mode, max_length_m),
+        _between_dead_ends(roads, mode, max_length_m, detour),
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return gpd.GeoDataFrame(table, geometry="geometry", crs=roads.crs)
+
+
+def _suggested(reason: str, lines: Shapes, way_round_m: Floats, order: Floats) -> pd.DataFrame:
+    """Make a table of links, the largest of `order` first."""
+    table = pd.DataFrame(
+        {
+            "reason": reason,
+            "length_m": shapely.length(lines),
+            "way_round_m": way_round_m,
+            "geometry": lines,
+        }
+    )
+    return table.iloc[np.argsort(-order, kind="stable")]
+
+
+def _to_islands(roads: RoadNetwork, mode: Mode, max_length_m: float) -> pd.DataFrame:
+    """Join each piece of road to the main network where they are nearest."""
+    where = roads.for_mode(mode).roads
+    edges = where.usable[where.on_island[where.usable]]
+    lines = np.asarray(roads.edges.geometry.array)
+    if edges.size == 0:
+        return _suggested("island", lines[:0], np.zeros(0), np.zeros(0))
+    near, main = where.main_tree.query_nearest(lines[edges], max_distance=max_length_m)
+    links = shapely.shortest_line(lines[edges[near]], where.main_tree.geometries[main])
+    found = pd.DataFrame(
+        {"island": where.edge_component[edges[near]], "length_m": shapely.length(links)}
+    )
+    # Roads that touch without a junction are no gap: reading them says so.
+    found = found[found["length_m"] > _SAME_PLACE_M]
+    first = found.sort_values("length_m", kind="stable").drop_duplicates("island")
+    road_m = pd.Series(roads.edges["length_m"].to_numpy(dtype=float)[edges])
+    road_m = road_m.groupby(where.edge_component[edges]).sum()
+    none = np.full(len(first), np.nan)
+    order = road_m.reindex(first["island"]).to_numpy(dtype=float)
+    return _suggested("island", links[first.index.to_numpy()], none, order)
+
+
+def _between_dead_ends(
+    roads: RoadNetwork, mode: Mode, max_length_m: float, detour: float
+) -> pd.DataFrame:
+    """Join dead ends of one piece of road to the nearest that is far by road."""
+    net = roads.for_mode(mode)
+    usable, size = net.roads.usable, len(net.xy)
+    u, v = net.u[usable], net.v[usable]
+    degree = np.bincount(np.concatenate([u, v]), minlength=size)
+    dead = np.flatnonzero(degree == 1)
+    if dead.size == 0:
+        return _suggested("dead_ends", np.empty(0, dtype=object), np.zeros(0), np.zeros(0))
+    pairs = KDTree(net.xy[dead]).query_pairs(max_length_m, output_type="ndarray")
+    start, end = dead[pairs[:, 0]], dead[pairs[:, 1]]
+    same = net.roads.component[start] == net.roads.component[end]
+    start, end = start[same], end[same]
+    apart = np.hypot(*(net.xy[start] - net.xy[end]).T)
+    length = roads.edges["length_m"].to_numpy(dtype=float)[usable]
+    graph = coo_array((length, (u, v)), shape=(size, size)).tocsr()
+    sources, row = np.unique(start, return_inverse=True)
+    way = np.full(start.size, np.inf)
+    for first in range(0, sources.size, _AT_ONCE):
+        rows = dijkstra(graph, directed=False, indices=sources[first : first + _AT_ONCE])
+        mine = np.flatnonzero((row >= first) & (row < first + _AT_ONCE))
+        way[mine] = rows[row[mine] - first, end[mine]]
+    far = np.flatnonzero((way >= detour * apart) & (apart > _SAME_PLACE_M))
+    order = far[np.lexsort((end[far], start[far], apart[far]))]
+    taken: set[int] = set()
+    kept = []
+    for pair in order.tolist():  # a dead end is joined once, to the nearest
+        ends = {int(start[pair]), int(end[pair])}
+        if not ends & taken:
+            taken |= ends
+            kept.append(pair)
+    lines = shapely.linestrings(np.stack([net.xy[start[kept]], net.xy[end[kept]]], axis=1))
+    return _suggested("dead_ends", lines, way[kept], way[kept] - apart[kept])

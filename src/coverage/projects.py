@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -22,13 +22,13 @@ from .candidates import WORKS, Candidates, site_candidates
 from .errors import InfeasibleError, InputError
 from .network import RoadNetwork
 from .shortfalls import PROJECTS, SERVICE, shortfalls, village_quota
-from .siting import Siting, least_cost_cover, max_coverage
+from .siting import Siting, greedy_coverage, least_cost_cover, max_coverage
 
 __all__ = ["OBJECTIVES", "annual_tasks", "cost_frontier", "project_summary", "propose_projects"]
 
 Floats = NDArray[np.float64]
 
-OBJECTIVES = ("fewest_sites", "least_cost", "most_people", "equity")
+OBJECTIVES = ("fewest_sites", "least_cost", "most_people", "equity", "best_value")
 _COLUMNS = (
     "number",
     "project",
@@ -96,9 +96,11 @@ def propose_projects(
         What village projects may cost in all, in 10,000 yuan; without `costs` how many works.
     quota : int, optional
         How many villages must be newly covered; by default what the plan's target lacks.
-    objective : {"fewest_sites", "least_cost", "most_people", "equity"}, optional
-        Least works, or least cost, for the quota; or most people, or most elderly, for the budget.
-        By default the last but one with a budget, else the second with costs, else the first.
+    objective : {"fewest_sites", "least_cost", "most_people", "equity", "best_value"}, optional
+        Least works, or least cost, for the quota; most people, or most elderly, for the budget; or
+        one after the other what gains most people for its cost, until the quota is met or the
+        budget is spent. By default most people with a budget, else least cost with costs, else
+        fewest sites.
     locked, forbidden : collection of str
         Candidates (see `site_candidates`), or units whose own works must, or must not, be done.
     max_gap : float
@@ -194,6 +196,12 @@ def _objective(
         )
     if objective not in OBJECTIVES:
         raise InputError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
+    if objective == "best_value":
+        if costs is None:
+            raise InputError("objective 'best_value' weighs people against costs: give costs=")
+        if budget is not None and quota is not None:
+            raise InputError("objective 'best_value' meets a quota= or spends a budget=, not both")
+        return objective
     spends = objective in ("most_people", "equity")
     if spends and budget is None:
         raise InputError(f"objective {objective!r} spends a budget: give budget=")
@@ -251,6 +259,8 @@ def _solve(
         "max_gap": max_gap,
         "seconds": seconds,
     }
+    if objective == "best_value":
+        return _best_value(found, cost, people, quota=quota, budget=budget, **options)
     if objective in ("most_people", "equity"):
         weight = elderly if objective == "equity" else people
         return max_coverage(found.reach, weight, cost=cost, budget=budget, **options)
@@ -264,11 +274,45 @@ def _solve(
         raise _named(fault, villages, quota) from None
 
 
+def _best_value(
+    found: Candidates,
+    cost: Floats,
+    people: Floats,
+    *,
+    quota: int,
+    budget: float | None,
+    max_gap: float,  # noqa: ARG001 - nothing is optimised
+    seconds: float,  # noqa: ARG001
+    **options: Any,
+) -> Siting:
+    """Take what gains most people for its cost, one after the other."""
+    siting = greedy_coverage(
+        found.reach,
+        people,
+        cost=cost,
+        budget=budget,
+        needed=None if budget is not None else max(0, quota),
+        **options,
+    )
+    served = int((siting.assigned >= 0).sum())
+    if budget is None and served < quota:
+        fault = InfeasibleError("", reachable=served, unreached=_without(found))
+        raise _named(fault, found.villages, quota)
+    return replace(siting, bound=np.nan, gap=np.nan)
+
+
+def _without(found: Candidates) -> list[int]:
+    """Give the villages that nothing serves."""
+    return np.flatnonzero(np.diff(found.reach.indptr) == 0).tolist()
+
+
 def _named(fault: InfeasibleError, villages: pd.DataFrame, quota: int) -> InfeasibleError:
-    """Say which villages nothing can serve."""
+    """Say which villages nothing can serve, and how far the nearest facility is for each."""
     names = [
-        f"{name}（{code}）"
-        for name, code in villages[["name", "unit_code"]].to_numpy()[list(fault.unreached)]
+        f"{row.name}（{row.unit_code}, "
+        + ("no facility by road" if np.isnan(row.minutes_beyond) else _beyond(row.minutes_beyond))
+        + "）"
+        for row in villages.iloc[list(fault.unreached)].itertuples(index=False)
     ]
     return InfeasibleError(
         f"the quota of {quota} villages cannot be met: at most {fault.reachable:g} can be served. "
@@ -277,6 +321,10 @@ def _named(fault: InfeasibleError, villages: pd.DataFrame, quota: int) -> Infeas
         reachable=fault.reachable,
         unreached=fault.unreached,
     )
+
+
+def _beyond(minutes: float) -> str:
+    return f"{minutes:.1f} min too far" if minutes > 0 else "near enough, but not by this measure"
 
 
 def _with_agreed(siting: Siting, found: Candidates, report: CoverageReport) -> Siting:

@@ -503,6 +503,7 @@ def greedy_coverage(
     budget: float | None = None,
     count: int | None = None,
     needed: float | None = None,
+    row_value: ArrayLike | None = None,
     locked: ArrayLike | None = None,
     forbidden: ArrayLike | None = None,
     exclusive: ArrayLike | None = None,
@@ -516,7 +517,9 @@ def greedy_coverage(
     reach, weight, cost, budget, count, locked, forbidden, exclusive, capacity, load
         As for `max_coverage`.
     needed : float, optional
-        How much weight is enough.
+        How much is enough: rows, or their value.
+    row_value : array-like of float, shape (n,), optional
+        What each row counts for towards what is needed; 1 by default.
 
     Returns
     -------
@@ -549,6 +552,7 @@ def greedy_coverage(
         budget=budget,
         count=count,
     )
-    answer, bound = greedy(problem, needed=np.inf if needed is None else needed)
+    value = np.ones(problem.weight.size) if row_value is None else np.asarray(row_value, float)
+    answer, bound = greedy(problem, needed=np.inf if needed is None else needed, counted=value)
     found = _siting(problem, answer, "greedy")
     return _proven(found, found.weight, bound)
