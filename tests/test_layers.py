@@ -22,7 +22,7 @@ LAYERS = [
         "terms",
         "tomlfile",
     },
-    {"intake", "siting"},
+    {"intake", "siting", "page"},
     {"boundaries", "identity", "layers", "quantities"},
     {"coordinates", "schema", "sheets", "standards", "graphs"},
     {"network", "osm", "sample", "units", "facilities", "population", "plans"},

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import shapely
 
-from facility_coverage import maps
+from facility_coverage import maps, page
 from facility_coverage.errors import MissingDependencyError, NoCrsError
 
 from ._fake_report import KINDS, fake_circles, fake_projects, fake_report
@@ -228,9 +228,9 @@ def test_absent_leaflet_is_explained(monkeypatch):
     def absent(name):
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(maps, "files", absent)
+    monkeypatch.setattr(page, "files", absent)
     with pytest.raises(MissingDependencyError, match="pip install django-js-lib-leaflet"):
-        maps._leaflet_folder()
+        page._leaflet_folder()
 
 
 def test_leaflet_comes_from_the_declared_package():

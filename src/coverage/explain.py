@@ -14,7 +14,7 @@ from .assessment import CoverageReport
 from .errors import InputError
 from .evidence import ExplainedRoute, Loss, UnitFacts, equals, gather, text_of
 from .files import write_beside
-from .maps import OfflineMap
+from .page import OfflineMap
 from .standards import Standard
 from .story import Words, rule_words, tell
 from .story_map import draw, fragment, page

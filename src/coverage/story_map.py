@@ -20,7 +20,8 @@ from folium.template import Template
 from numpy.typing import NDArray
 
 from .evidence import ExplainedRoute, equals, text_of
-from .maps import WGS84, OfflineMap, Verbatim, page_head, road_class, source_line
+from .maps import WGS84, road_class, source_line
+from .page import OfflineMap, Verbatim, page_head
 from .story import Words, facts, road_name, stamp, summary_words, tell
 from .terms import labels
 from .travel import pools_of
