@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import folium
+import pandas as pd
 import pytest
 
 import facility_coverage as fc
@@ -49,10 +51,44 @@ def fake():
     return made
 
 
+def a_gap(fake):
+    rows = fake.verdicts.query("kind == 'comprehensive_service' and reachable_state == 'uncovered'")
+    return rows["unit_code"].iloc[0]
+
+
+def later(fake):
+    """Give the same county with one gap closed by a new building, and all else as it was."""
+    code = a_gap(fake)
+    verdicts, facilities, rates = fake.verdicts.copy(), fake.facilities.copy(), fake.rates.copy()
+    at = (verdicts["unit_code"] == code) & (verdicts["kind"] == "comprehensive_service")
+    facilities.loc[len(facilities)] = facilities.iloc[0]
+    facilities.loc[len(facilities) - 1, ["facility_id", "name"]] = ["P-1", "新建站（规划）"]
+    for name, value in {
+        "ledger_state": "covered",
+        "reachable_state": "covered",
+        "reachable_reason": "",
+        "ledger_facility_id": "P-1",
+        "facility_id": "P-1",
+        "minutes": 4.2,
+    }.items():
+        verdicts.loc[at, name] = value
+    rates.loc[rates["kind"] == "comprehensive_service", "share"] = 0.987
+    return SimpleNamespace(
+        **{**vars(fake), "verdicts": verdicts, "facilities": facilities, "rates": rates}
+    )
+
+
 @pytest.fixture(scope="module")
 def county_map(fake, tmp_path_factory):
     target = tmp_path_factory.mktemp("map") / "county.html"
-    chart = maps.coverage_map(fake, circles=fake_circles(fake), projects=fake_projects(fake))
+    circles = fake_circles(fake)
+    circles, by_bike = circles.assign(mode="walk"), circles.assign(mode="ebike")
+    chart = maps.coverage_map(
+        fake,
+        circles=pd.concat([circles, by_bike]),
+        projects=fake_projects(fake),
+        after=later(fake),
+    )
     folium.Marker([41.0, 117.3], popup="mine", icon=folium.Icon(color="red")).add_to(chart)
     folium.Marker([40.95, 117.35], popup="plain").add_to(chart)
     folium.LayerControl().add_to(chart)
@@ -142,8 +178,12 @@ def test_everything_is_drawn_offline(open_page, county_map):
     assert found["roads"] > 300
     assert found["facilities"] > 200
     assert found["hamlets"] > 900
-    assert found["projects"] > 20
+    assert found["projects"] == 0
     assert found["circles"] == 3
+    page.get_by_role("radio", name="规划布局").check()
+    assert drawn(page)["projects"] > 20
+    assert drawn(page)["circles"] == 0
+    page.get_by_role("radio", name="现状覆盖").check()
     assert inked_pixels(page) > 50_000
     assert page.locator("path.fc-unit[data-state]").count() == 213
     assert page.evaluate("performance.getEntriesByType('paint')[0].startTime") < 1500
@@ -243,6 +283,145 @@ def test_kind_and_basis_selectors(open_page, county_map):
     assert page.locator(".fc-page").get_attribute("data-basis") == "ledger"
     assert "卫生室（站）" in page.locator(".fc-shown").inner_text()
     assert "台账口径" in page.locator(".fc-shown").inner_text()
+
+
+def test_each_map_shows_what_it_is_about(open_page, county_map):
+    page = open_page(county_map)
+    opacity = {}
+    for theme, words in (("coverage", "现状覆盖"), ("gaps", "缺口分布"), ("layout", "规划布局")):
+        page.get_by_role("radio", name=words).check()
+        assert words in page.locator(".fc-shown").inner_text()
+        opacity[theme] = {
+            state: float(
+                page.locator(f'path.fc-unit[data-state="{state}"]').first.get_attribute(
+                    "fill-opacity"
+                )
+            )
+            for state in ("covered", "uncovered")
+        }
+        legend = page.locator(".fc-legend").inner_text()
+        assert ("新建" in legend) == (theme == "layout")
+        assert ("等时圈" in legend) == (theme == "coverage")
+    assert opacity["gaps"]["covered"] < opacity["coverage"]["covered"] / 2
+    assert opacity["gaps"]["uncovered"] > opacity["coverage"]["uncovered"]
+    assert opacity["layout"]["uncovered"] < opacity["coverage"]["uncovered"]
+
+
+def test_before_and_after_and_the_curtain_between(open_page, county_map, fake):
+    page = open_page(county_map)
+    code = a_gap(fake)
+    page.evaluate("code => facilityCoverage.selectUnit(code)", code)
+    share = page.locator(".fc-rate-share").first
+    assert share.inner_text() != "98.7%"
+    page.get_by_role("radio", name="项目完成后").check()
+    assert share.inner_text() == "98.7%"
+    told = page.locator(".fc-current .fc-minutes").inner_text()
+    assert "4.2 分钟" in told
+    assert "新建站（规划）" in told
+    unit = page.locator(f'path.fc-unit[data-code="{code}"]')
+    assert unit.get_attribute("data-state") == "covered"
+
+    page.get_by_role("radio", name="左右对比").check()
+    assert unit.count() == 2
+    assert [unit.nth(n).get_attribute("data-state") == "covered" for n in (0, 1)] == [False, True]
+    arrow = page.locator(".fc-legend-count").first.inner_text().split(" → ")
+    assert int(arrow[1]) == int(arrow[0]) + 1
+    slider = page.get_by_role("slider")
+    slider.focus()
+    edges = []
+    for key in ("Home", "End"):
+        page.keyboard.press(key)
+        edges.append(page.locator(".fc-curtain-line").evaluate("line => line.style.left"))
+    assert edges == ["0%", "100%"]
+    # What lies right of the curtain is of the later county, left of it of the present one.
+    at = page.evaluate("code => facilityCoverage.unitPoint(code)", code)
+    box = page.locator(".folium-map").bounding_box()
+    for part, layer in ((0.001, 1), (0.999, 0)):
+        page.evaluate("part => facilityCoverage.setCurtain(part)", part)
+        hit = page.evaluate(
+            "at => document.elementFromPoint(at[0], at[1])",
+            [box["x"] + at["x"], box["y"] + at["y"]],
+        )
+        assert hit is not None
+        found = page.evaluate(
+            "([x, y]) => document.elementFromPoint(x, y).closest('.leaflet-pane').className",
+            [box["x"] + at["x"], box["y"] + at["y"]],
+        )
+        assert ("after" in found) == bool(layer)
+    page.get_by_role("radio", name="现状", exact=True).check()
+    assert slider.is_hidden()
+
+
+def test_isochrones_of_one_mode_at_a_time(open_page, county_map):
+    page = open_page(county_map)
+    choice = page.locator("select.fc-mode")
+    assert drawn(page)["circles"] == 3
+    assert "步行" in page.locator(".fc-legend").inner_text()
+    choice.select_option("ebike")
+    assert drawn(page)["circles"] == 3
+    assert "电动自行车" in page.locator(".fc-legend").inner_text()
+
+
+def test_search_knows_pinyin(open_page, county_map, fake):
+    page = open_page(county_map)
+    unit = next(index for index, name in enumerate(fake.units["name"]) if name.startswith("王家店"))
+    for spelling in ("wjd", "wangjiad"):
+        page.locator(".fc-search").fill(spelling)
+        rows = page.locator(".fc-found button span").all_inner_texts()
+        assert any(row.startswith("王家店") for row in rows), (spelling, unit)
+
+
+def test_every_control_is_reached_by_keyboard(open_page, county_map):
+    page = open_page(county_map)
+    page.evaluate("document.activeElement.blur()")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "() => { const e = document.activeElement;"
+                " return [e.name, e.id, e.dataset.layer, e.className].join(' '); }"
+            )
+        )
+    words = " ".join(map(str, reached))
+    for part in ("fc-search", "_kind", "_theme", "_basis", "_time", "fc-panel-toggle", "roads"):
+        assert part in words, part
+
+
+# The contrast of text against the nearest opaque ground behind it, by WCAG 2.2's formula.
+CONTRAST = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const low = [];
+  const walker = document.createTreeWalker(
+    document.querySelector(".fc-page"), NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const holder = node.parentElement;
+    if (!node.textContent.trim() || !holder.getClientRects().length) continue;
+    if (["SCRIPT", "STYLE", "NOSCRIPT", "OPTION"].includes(holder.tagName)) continue;
+    let ground = holder, colour = [255, 255, 255];
+    for (; ground; ground = ground.parentElement) {
+      const found = parse(getComputedStyle(ground).backgroundColor);
+      if (found.length < 4 || found[3] > 0.8) { colour = found; break; }
+    }
+    const ink = light(parse(getComputedStyle(holder).color));
+    const pair = [ink, light(colour)].sort((a, b) => b - a);
+    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+    if (ratio < 4.5) low.push(node.textContent.trim() + " " + ratio.toFixed(2));
+  }
+  return low;
+}"""
+
+
+def test_text_stands_out_and_nothing_scrolls_sideways(open_page, county_map, fake):
+    page = open_page(county_map, 1366, 768)
+    page.evaluate("code => facilityCoverage.selectUnit(code)", fake.units["unit_code"][61])
+    assert page.evaluate(CONTRAST) == []
+    for part in (".fc-panel", "html"):
+        wide = page.locator(part).evaluate("e => e.scrollWidth - e.clientWidth")
+        assert wide <= 0, part
 
 
 def test_search_finds_by_keyboard(open_page, county_map, fake):

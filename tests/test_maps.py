@@ -8,6 +8,7 @@ import json
 import re
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import folium
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 import shapely
 
 from facility_coverage import maps, page
-from facility_coverage.errors import MissingDependencyError, NoCrsError
+from facility_coverage.errors import InputError, MissingDependencyError, NoCrsError
 
 from ._fake_report import KINDS, fake_circles, fake_projects, fake_report
 
@@ -235,3 +236,41 @@ def test_absent_leaflet_is_explained(monkeypatch):
 
 def test_leaflet_comes_from_the_declared_package():
     assert metadata.version("django-js-lib-leaflet").startswith("1.9")
+
+
+@pytest.mark.parametrize(
+    ("basemap", "message"),
+    [
+        ("https://webrd01.is.autonavi.com/appmaptile?x={x}&y={y}&z={z}", "GCJ-02, some 500 m off"),
+        ("https://maponline0.bdimg.com/tile/?x={x}&y={y}&z={z}", "BD-09"),
+        ("tianditu", "needs token="),
+        ("google", "must be 'osm', 'tianditu' or a template"),
+    ],
+)
+def test_tiles_in_a_shifted_datum_or_unknown_are_refused(small, basemap, message):
+    with pytest.raises(InputError, match=message):
+        maps.coverage_map(small, basemap=basemap)
+
+
+def test_tiles_come_only_on_request(small):
+    plain = maps.coverage_map(small).get_root().render()
+    assert "L.tileLayer" not in plain.split("facilityCoverage.start(")[-1]
+    named = maps.coverage_map(small, basemap="tianditu", token="a&b")  # noqa: S106
+    named = named.get_root().render()
+    assert "tk=a%26b" in named
+    assert "T=vec_w" in named
+    assert "T=cva_w" in named
+    own = maps.coverage_map(small, basemap="https://tiles.example.org/{z}/{x}/{y}.png")
+    assert "https://tiles.example.org/" in own.get_root().render()
+
+
+def test_the_later_report_is_of_the_same_units(small):
+    other = SimpleNamespace(**{**vars(small), "units": small.units.iloc[1:]})
+    with pytest.raises(InputError, match="the same units"):
+        maps.coverage_map(small, after=other)
+
+
+def test_a_name_is_found_by_every_reading():
+    assert maps._pinyin("长山峪村").split() == ["zhangshanyucun", "csyc", "zsyc"]
+    assert maps._pinyin("") == ""
+    assert maps._pinyin("<b>A1").startswith("<b>a1")

@@ -6,15 +6,20 @@ The county's own roads are the base map, so there are no tiles.
 from __future__ import annotations
 
 import datetime as dt
+import html
 import math
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
+import folium
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+from pypinyin import Style, lazy_pinyin, pinyin
 
-from .errors import NoCrsError
+from .errors import InputError, NoCrsError
 from .page import OfflineMap
 from .terms import LANGUAGES, label, labels
 
@@ -34,10 +39,12 @@ _CIRCLE_TOLERANCE_M = 15.0
 _LABEL_TOLERANCE_M = 100.0
 _NEAR_MINUTES = 5.0  # a verdict at most this far over its limit is shown amber, not red
 _RING_POINTS = 3
+_READINGS = 6  # of a name with characters that are read in several ways
 
 # What a unit or hamlet is shown as; the page stores the position in this list, not the word.
 _STATES = ("covered", "shared", "near", "uncovered", "unknown", "not_applicable")
 _BASES = ("ledger", "reachable")
+_THEMES = ("coverage", "gaps", "layout")
 _STATUSES = ("in_use", "closed", "planned", "shared")
 
 _ROAD_CLASSES: Mapping[str, tuple[str, ...]] = {
@@ -69,6 +76,10 @@ def coverage_map(
     title: str | None = None,
     subtitle: str | None = None,
     basis: str = "reachable",
+    theme: str = "coverage",
+    after: CoverageReport | None = None,
+    basemap: str | None = None,
+    token: str | None = None,
     context: gpd.GeoDataFrame | None = None,
     source: str | None = None,
     review_number: str = "",
@@ -94,6 +105,18 @@ def coverage_map(
         Line under it; by default the plan's name. The kind, the basis and the date follow it.
     basis : {"reachable", "ledger"}
         The basis shown first; the reader of the map can choose the other.
+    theme : {"coverage", "gaps", "layout"}
+        What is shown first: 现状覆盖 (coverage), 缺口分布 (gaps) or 规划布局 (planned layout); the
+        reader of the map can choose another.
+    after : CoverageReport, optional
+        The report of the same units once projects are done (see `apply_projects`): the reader can
+        choose it, or draw a curtain between the two.
+    basemap : str, optional
+        Tiles under the map, which the reader's machine then asks the network for: ``"osm"``,
+        ``"tianditu"`` (with a `token`) or a template like ``"https://…/{z}/{x}/{y}.png"``. Without
+        it the file opens with no network.
+    token : str, optional
+        The key of tianditu.gov.cn. It stands readable in the file.
     context : GeoDataFrame, optional
         Outlines of the neighbouring counties, with a column ``name`` if they are to be labelled.
     source : str, optional
@@ -112,7 +135,10 @@ def coverage_map(
     Raises
     ------
     ValueError
-        `kind`, `lang` or `basis` is none of those known.
+        `kind`, `lang`, `basis` or `theme` is none of those known.
+    InputError
+        `after` is of other units, or `basemap` is in another datum (GCJ-02, BD-09), unknown, or
+        lacks its token.
     NoCrsError
         A table does not say which coordinate reference system it is in.
     MissingDependencyError
@@ -138,6 +164,8 @@ def coverage_map(
     _check_choice("kind", kind, kinds)
     _check_choice("lang", lang, LANGUAGES)
     _check_choice("basis", basis, _BASES)
+    _check_choice("theme", theme, _THEMES)
+    tiles = None if basemap is None else _tiles(basemap, token)
     metric = report.roads.crs
     if metric is None:
         raise NoCrsError("the road network does not say which coordinate reference system it is in")
@@ -158,11 +186,12 @@ def coverage_map(
         "source": source_line(report, text) if source is None else source,
         "review_number": review_number,
         "date": (drawn_on or dt.date.today()).isoformat(),  # noqa: DTZ011 - the reader's own day
-        "start": {"kind": kinds.index(kind), "basis": basis},
+        "start": {"kind": kinds.index(kind), "basis": basis, "theme": theme},
         "origin": grid.origin,
         "bounds": grid.bounds,
         "text": text,
         "states": [{"id": key, "label": label("map_state", key, lang)} for key in _STATES],
+        "themes": [{"id": key, "label": label("theme", key, lang)} for key in _THEMES],
         "bases": [{"id": key, "label": label("basis", key, lang)} for key in _BASES],
         "kinds": [{"id": key, "label": label("kind", key, lang)} for key in kinds],
         "words": {
@@ -185,19 +214,69 @@ def coverage_map(
         "context": _context_columns(context, grid, metric),
         "roads": _road_lines(report.roads, grid),
         "verdicts": _verdict_columns(report, kinds, unit_at, facility_at),
+        "after": None
+        if after is None
+        else _after_columns(report, after, kinds, unit_at, facility_at),
         "rates": _rate_rows(report.rates),
         "facilities": _facility_columns(report.facilities, grid, unit_at, metric),
-        "demand": _demand_columns(report, kinds, grid, unit_at, metric),
+        "demand": {
+            **_demand_columns(report.demand, grid, unit_at, metric),
+            "verdicts": _demand_verdicts(report, report.demand, kinds),
+        },
         "projects": _project_columns(projects, grid, unit_at, report.facilities, metric),
         "circles": _circle_bands(circles, grid, metric),
     }
-    return OfflineMap(payload, lang=lang, bounds=grid.bounds)
+    chart = OfflineMap(payload, lang=lang, bounds=grid.bounds)
+    for layer in tiles or ():
+        layer.add_to(chart)
+    return chart
 
 
 def _check_choice(name: str, value: str, known: Iterable[str]) -> None:
     choices = list(known)
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+_TIANDITU = "https://t{s}.tianditu.gov.cn/DataServer?T={layer}_w&x={{x}}&y={{y}}&l={{z}}&tk={token}"
+_SHIFTED_TILES = {  # hosts whose tiles are in a shifted datum
+    "autonavi": "GCJ-02",
+    "amap.com": "GCJ-02",
+    "gaode": "GCJ-02",
+    "google.cn": "GCJ-02",
+    "gtimg.com": "GCJ-02",
+    "map.qq.com": "GCJ-02",
+    "bdimg.com": "BD-09",
+    "baidu.com": "BD-09",
+}
+
+
+def _tiles(basemap: str, token: str | None) -> list[folium.TileLayer]:
+    """Give the tiles a caller asks for; what would lie hundreds of metres off is refused."""
+    for host, datum in _SHIFTED_TILES.items():
+        if host in basemap:
+            raise InputError(
+                f"basemap={basemap!r}: these tiles are in {datum}, some 500 m off this map, which "
+                "is in WGS-84 (CGCS2000); use 'tianditu' or 'osm'"
+            )
+    if basemap == "osm":
+        return [
+            folium.TileLayer(
+                "https://tile.openstreetmap.org/{z}/{x}/{y}.png",
+                attr="© OpenStreetMap contributors",
+                max_zoom=19,
+            )
+        ]
+    if basemap == "tianditu":
+        if not token:
+            raise InputError("basemap='tianditu' needs token=: the key its site gives you")
+        names = [_TIANDITU.format(s=0, layer=name, token=quote(token)) for name in ("vec", "cva")]
+        return [folium.TileLayer(name, attr="天地图", max_zoom=18) for name in names]
+    if "{z}" in basemap and basemap.startswith(("https://", "http://")):
+        return [folium.TileLayer(basemap, attr=html.escape(urlsplit(basemap).netloc))]
+    raise InputError(
+        f"basemap= must be 'osm', 'tianditu' or a template with {{z}}/{{x}}/{{y}}, not {basemap!r}"
+    )
 
 
 # --- geometry ------------------------------------------------------------------------------------
@@ -350,6 +429,7 @@ def _unit_columns(units: gpd.GeoDataFrame, shapes: Any, grid: _Grid) -> dict[str
     return {
         "code": _texts(units, "unit_code"),
         "name": _texts(units, "name"),
+        "pinyin": [_pinyin(name) for name in _texts(units, "name")],
         "township": _encoded(_texts(units, "township")),
         "unit_kind": _encoded(_texts(units, "unit_kind")),
         "setting": _encoded(_texts(units, "setting")),
@@ -358,6 +438,20 @@ def _unit_columns(units: gpd.GeoDataFrame, shapes: Any, grid: _Grid) -> dict[str
         "y": y,
         "shape": [grid.polygons(shape) for shape in _geographic(shapes, units.crs)],
     }
+
+
+def _pinyin(name: str) -> str:
+    """Give the spellings a name is looked for by: in full, and its initials in every reading.
+
+    Examples
+    --------
+    >>> _pinyin("长山峪村")
+    'zhangshanyucun csyc zsyc'
+    """
+    letters = [sorted(set(each)) for each in pinyin(name, style=Style.FIRST_LETTER, heteronym=True)]
+    readings = islice(product(*letters), _READINGS)
+    initials = dict.fromkeys("".join(reading) for reading in readings)
+    return " ".join(["".join(lazy_pinyin(name)), *initials]).lower().strip()
 
 
 def _township_columns(units: gpd.GeoDataFrame, shapes: Any, grid: _Grid) -> dict[str, Any]:
@@ -370,6 +464,7 @@ def _township_columns(units: gpd.GeoDataFrame, shapes: Any, grid: _Grid) -> dict
     x, y = grid.points(_label_points(merged, units.crs))
     return {
         "name": names,
+        "pinyin": [_pinyin(name) for name in names],
         "x": x,
         "y": y,
         "size": [round(float(area) / 1e6, 2) for area in shapely.area(merged)],
@@ -512,6 +607,30 @@ def _verdict_columns(
     return columns
 
 
+def _after_columns(
+    report: CoverageReport,
+    after: CoverageReport,
+    kinds: Sequence[str],
+    unit_at: Mapping[Hashable, int],
+    facility_at: Mapping[Hashable, int],
+) -> dict[str, Any]:
+    """Give the verdicts of a later report of the same units; its new facilities by name."""
+    if list(after.units["unit_code"]) != list(report.units["unit_code"]):
+        raise InputError("after= must be a report of the same units in the same order")
+    verdicts = _verdict_columns(after, kinds, unit_at, facility_at)
+    names = dict(zip(after.facilities["facility_id"], after.facilities["name"], strict=True))
+    for kind, columns in zip(kinds, verdicts, strict=True):
+        rows = after.verdicts[after.verdicts["kind"] == kind].drop_duplicates("unit_code")
+        rows = rows.set_index("unit_code").reindex(report.units["unit_code"])
+        place = rows["facility_id"].where(rows["facility_id"].notna(), rows["ledger_facility_id"])
+        columns["place"] = _encoded([_text_of(names.get(key)) for key in place])
+    return {
+        "verdicts": verdicts,
+        "rates": _rate_rows(after.rates),
+        "demand": _demand_verdicts(after, report.demand, kinds),
+    }
+
+
 def _rate_rows(rates: pd.DataFrame) -> list[dict[str, Any]]:
     words = ("kind", "setting", "basis", "measure")
     numbers = ("covered", "uncovered", "unknown", "total", "share", "target", "missing")
@@ -548,19 +667,31 @@ def _as_points(shapes: Any, _metric: Any) -> Any:
     return array
 
 
+def _places(demand: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Leave out grid cells that only measure area: no reader looks for them."""
+    return demand[demand["role"].to_numpy() != "area"] if "role" in demand.columns else demand
+
+
 def _demand_columns(
-    report: CoverageReport,
-    kinds: Sequence[str],
-    grid: _Grid,
-    unit_at: Mapping[Hashable, int],
-    metric: Any,
+    demand: gpd.GeoDataFrame, grid: _Grid, unit_at: Mapping[Hashable, int], metric: Any
 ) -> dict[str, Any]:
-    demand = report.demand
-    if "role" in demand.columns:
-        # Grid cells that only measure area are not places a reader can look for.
-        demand = demand[demand["role"].to_numpy() != "area"]
+    demand = _places(demand)
     placed = _to_crs(demand, WGS84, what="demand points") if len(demand) else demand
     x, y = grid.points(_as_points(placed.geometry.array, metric))
+    return {
+        "name": _texts(demand, "name"),
+        "unit": _lookup(demand, "unit_code", unit_at),
+        "residents": _numbers(demand, "residents"),
+        "x": x,
+        "y": y,
+    }
+
+
+def _demand_verdicts(
+    report: CoverageReport, demand: gpd.GeoDataFrame, kinds: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Give for each kind the state and minutes of the demand points."""
+    demand = _places(demand)
     limits = {
         (code, kind): limit
         for code, kind, limit in zip(
@@ -584,14 +715,7 @@ def _demand_columns(
         verdicts.append(
             {"state": "".join(map(str, shown)), "minutes": _numbers(rows, "minutes", 1)}
         )
-    return {
-        "name": _texts(demand, "name"),
-        "unit": _lookup(demand, "unit_code", unit_at),
-        "residents": _numbers(demand, "residents"),
-        "x": x,
-        "y": y,
-        "verdicts": verdicts,
-    }
+    return verdicts
 
 
 def _project_columns(
@@ -620,6 +744,12 @@ def _project_columns(
         "deadline": _numbers(projects, "deadline"),
         "in_quota": _flags(projects, "in_quota"),
         "rank": _numbers(projects, "rank"),
+        "line": [
+            grid.line(shapely.get_coordinates(shape))
+            if isinstance(shape, shapely.LineString)
+            else None
+            for shape in placed.geometry
+        ],
         "host": [
             _text_of(host_names.get(value, value)) if not _missing(value) else ""
             for value in _column(projects, "host_facility_id")
@@ -643,7 +773,7 @@ def _circle_bands(circles: gpd.GeoDataFrame | None, grid: _Grid, crs: Any) -> li
     metric = _to_crs(circles, crs, what="isochrones")
     keys = [name for name in ("kind", "mode", "minutes") if name in metric.columns]
     bands = []
-    for key, rows in metric.groupby(keys, dropna=False, sort=True):
+    for key, rows in metric.groupby(keys, dropna=False, sort=False):
         shapes = rows.geometry.to_numpy()
         merged = shapes[0] if len(shapes) == 1 else shapely.union_all(shapes)
         merged = shapely.simplify(merged, _CIRCLE_TOLERANCE_M)

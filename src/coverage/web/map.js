@@ -38,6 +38,24 @@ window.facilityCoverage = (function () {
   };
   const TRADES = new Set(["convenience_store", "supermarket", "market", "breakfast", "pharmacy",
     "barber", "repair", "housekeeping", "parcel"]);
+  // A project's shape tells its nature, in grey print too.
+  const NATURES = {
+    new_build: "square", extension: "hexagon", sharing: "circle", rent_purchase: "diamond",
+    internal_refit: "diamond", operation: "triangle", verify: "cross", road_link: "diamond",
+  };
+  // What a map is about stands out: its layers, and how strongly each state is filled.
+  const THEMES = {
+    coverage: { layers: { projects: false, circles: true, demand: true }, strength: {} },
+    gaps: {
+      layers: { projects: false, circles: false, demand: true },
+      strength: { covered: 0.16, shared: 0.16, near: 1.25, uncovered: 1.25, unknown: 1 },
+    },
+    layout: {
+      layers: { projects: true, circles: false, demand: false },
+      strength: { covered: 0.45, shared: 0.45, near: 0.45, uncovered: 0.45, unknown: 0.6 },
+    },
+  };
+  const CROWDED = 3000;  // points; from here on only one of those that would hide one another is drawn
   const SETTINGS = ["rural", "urban", "all"];
   const MEASURES = ["units", "people"];
   const INK = "#1b2733";
@@ -249,6 +267,10 @@ window.facilityCoverage = (function () {
     const shown = {
       kind: data.start.kind,
       basis: data.start.basis,
+      theme: data.start.theme,
+      time: "now",
+      curtain: 0.5,
+      mode: null,
       unit: -1,
       hoverUnit: -1,
       layers: {
@@ -319,6 +341,7 @@ window.facilityCoverage = (function () {
     const facilityPoints = worldPoints(data.facilities);
     const hamletPoints = worldPoints(data.demand);
     const projectPoints = data.projects ? worldPoints(data.projects) : [];
+    const projectRoutes = data.projects ? data.projects.line.map((line) => (line ? worldLine(line) : null)) : [];
     const bands = data.circles.map((band) => ({ kind: band.kind, mode: band.mode, minutes: band.minutes, rings: worldRings(band.shape) }));
 
     /* -- what is chosen -- */
@@ -327,16 +350,22 @@ window.facilityCoverage = (function () {
       return data.kinds[shown.kind].id;
     }
 
+    // The county at a time: "now", or "after" its projects.
+    function county(time) {
+      return time === "after" ? data.after : { verdicts: data.verdicts, rates: data.rates, demand: data.demand.verdicts };
+    }
+
+    // Behind a curtain the card and the figures tell of what the projects bring.
+    function told() {
+      return county(shown.time === "now" ? "now" : "after");
+    }
+
     function verdicts() {
-      return data.verdicts[shown.kind];
+      return told().verdicts[shown.kind];
     }
 
-    function unitState(index) {
-      return stateIds[verdicts()[shown.basis][index]];
-    }
-
-    function hamletState(index) {
-      return stateIds[Number(data.demand.verdicts[shown.kind].state[index])];
+    function hamletState(index, time) {
+      return stateIds[Number(county(time).demand[shown.kind].state[index])];
     }
 
     function isOfKind(index) {
@@ -361,13 +390,24 @@ window.facilityCoverage = (function () {
     }
 
     // Isochrones picture minutes, so they belong to the reachable basis alone.
-    function shownBands() {
+    function bandsOfKind() {
       return shown.basis === "reachable" ? bands.filter((band) => band.kind === kindId() || band.kind === "") : [];
+    }
+
+    function modesOfCircles() {
+      return Array.from(new Set(bandsOfKind().map((band) => band.mode)));
+    }
+
+    // Circles of several modes would lie on one another: one mode at a time.
+    function shownBands() {
+      const modes = modesOfCircles();
+      const mode = modes.indexOf(shown.mode) >= 0 ? shown.mode : modes[0];
+      return bandsOfKind().filter((band) => band.mode === mode);
     }
 
     /* -- panes: context, units, painting -- */
 
-    [["fc-context", 250], ["fc-units", 300], ["fc-painting", 390]].forEach(function (pane) {
+    [["fc-context", 250], ["fc-units", 300], ["fc-units-after", 301], ["fc-painting", 390]].forEach(function (pane) {
       map.createPane(pane[0]).style.zIndex = pane[1];
     });
     map.getPane("fc-context").style.pointerEvents = "none";
@@ -386,33 +426,43 @@ window.facilityCoverage = (function () {
       contextLayer.addTo(map);
     }
 
-    const unitRenderer = L.svg({ pane: "fc-units", padding: 0.3 });
-    const unitLayers = units.code.map(function (code, index) {
-      const layer = L.polygon(latLngs(units.shape[index]), {
-        pane: "fc-units", renderer: unitRenderer, smoothFactor: 0, weight: 0.7, className: "fc-unit",
+    function unitPolygons(pane) {
+      const renderer = L.svg({ pane: pane, padding: 0.3 });
+      return units.code.map(function (code, index) {
+        const layer = L.polygon(latLngs(units.shape[index]), {
+          pane: pane, renderer: renderer, smoothFactor: 0, weight: 0.7, className: "fc-unit",
+        });
+        layer.on("mouseover", function () { shown.hoverUnit = index; });
+        layer.on("mouseout", function () {
+          if (shown.hoverUnit === index) shown.hoverUnit = -1;
+          hideTip();
+        });
+        layer.on("click", function (event) {
+          event.originalEvent.facilityCoverageUnit = true;
+          selectUnit(index);
+        });
+        layer.addTo(map);
+        const path = layer.getElement();
+        if (path) path.setAttribute("data-code", code);
+        return layer;
       });
-      layer.on("mouseover", function () { shown.hoverUnit = index; });
-      layer.on("mouseout", function () {
-        if (shown.hoverUnit === index) shown.hoverUnit = -1;
-        hideTip();
-      });
-      layer.on("click", function (event) {
-        event.originalEvent.facilityCoverageUnit = true;
-        selectUnit(index);
-      });
-      layer.addTo(map);
-      const path = layer.getElement();
-      if (path) path.setAttribute("data-code", code);
-      return layer;
-    });
+    }
 
-    function paintUnits() {
-      unitLayers.forEach(function (layer, index) {
-        const id = unitState(index);
+    const unitLayers = unitPolygons("fc-units");
+    let laterLayers = null;  // the same units after the projects, made when first drawn aside
+
+    function strength(id) {
+      const factor = THEMES[shown.theme].strength[id];
+      return Math.min(1, STATES[id].opacity * (factor === undefined ? 1 : factor));
+    }
+
+    function paintPolygons(layers, states) {
+      layers.forEach(function (layer, index) {
+        const id = stateIds[states[index]];
         const look = STATES[id];
         layer.setStyle({
           fillColor: look.pattern ? "url(#" + prefix + id + ")" : look.fill,
-          fillOpacity: shown.layers.units ? look.opacity : 0,
+          fillOpacity: shown.layers.units ? strength(id) : 0,
           stroke: shown.layers.borders,
           color: "#55524a",
           opacity: 0.55,
@@ -420,6 +470,29 @@ window.facilityCoverage = (function () {
         const path = layer.getElement();
         if (path) path.setAttribute("data-state", id);
       });
+    }
+
+    function paintUnits() {
+      const isAside = shown.time === "curtain";
+      paintPolygons(unitLayers, county(shown.time === "after" ? "after" : "now").verdicts[shown.kind][shown.basis]);
+      if (isAside && !laterLayers) laterLayers = unitPolygons("fc-units-after");
+      if (isAside) paintPolygons(laterLayers, data.after.verdicts[shown.kind][shown.basis]);
+      map.getPane("fc-units-after").style.display = isAside ? "" : "none";
+      clipUnits();
+    }
+
+    // Left of the curtain the county as it is, right of it as it will be.
+    function curtainAt() {
+      return map.containerPointToLayerPoint([map.getSize().x * shown.curtain, 0]).x;
+    }
+
+    function clipUnits() {
+      const far = 1e5, x = curtainAt();
+      const side = (from, to) => "polygon(" + [[from, -far], [to, -far], [to, far], [from, far]]
+        .map((p) => p[0] + "px " + p[1] + "px").join(",") + ")";
+      const isAside = shown.time === "curtain";
+      map.getPane("fc-units").style.clipPath = isAside ? side(-far, x) : "";
+      map.getPane("fc-units-after").style.clipPath = isAside ? side(x, far) : "";
     }
 
     /* -- painting -- */
@@ -537,15 +610,21 @@ window.facilityCoverage = (function () {
       drawn.hamlets = 0;
       if (!shown.layers.demand) return;
       const grow = clamp(zoom - 9.5, 0.6, 4);
+      const x = curtainAt();
+      const isFree = spacer(hamletPoints.length, 0.8 * grow);
       hamletPoints.forEach(function (point, index) {
         if (!point) return;
         const p = screen(point);
         if (!isPointInView(p)) return;
+        const time = shown.time === "curtain" ? (p.x < x ? "now" : "after") : shown.time;
+        const id = hamletState(index, time);
+        if (shown.theme === "gaps" && shown.basis === "reachable" && (id === "covered" || id === "shared")) return;
+        if (!isFree(p)) return;
         const people = data.demand.residents[index];
         const r = 0.55 + 0.5 * grow + grow * clamp(Math.sqrt(isNumber(people) ? people : 100) / 60, 0, 0.8);
         context.beginPath();
         context.arc(p.x, p.y, r, 0, 2 * Math.PI);
-        context.fillStyle = shown.basis === "reachable" ? STATES[hamletState(index)].dot : "#5d6670";
+        context.fillStyle = shown.basis === "reachable" ? STATES[id].dot : "#5d6670";
         context.fill();
         if (zoom > 10.75) {
           context.lineWidth = 0.8;
@@ -560,29 +639,59 @@ window.facilityCoverage = (function () {
       return clamp(2.7 + (zoom - 9.75) * 1.05, 2.6, 8.5);
     }
 
+    // Of tens of thousands of points only those that can be told apart are drawn.
+    function spacer(size, apart) {
+      if (size < CROWDED) return () => true;
+      const taken = new Set();
+      return function (p) {
+        const cell = Math.floor(p.x / apart) + ":" + Math.floor(p.y / apart);
+        if (taken.has(cell)) return false;
+        taken.add(cell);
+        return true;
+      };
+    }
+
     function paintFacilities(zoom) {
       drawn.facilities = 0;
       const r = symbolSize(zoom);
       [false, true].forEach(function (chosen) {
+        const isFree = spacer(facilityPoints.length, r);
         facilityPoints.forEach(function (point, index) {
           if (isOfKind(index) !== chosen || !isFacilityShown(index)) return;
           const p = screen(point);
-          if (!isPointInView(p)) return;
+          if (!isPointInView(p) || !isFree(p)) return;
           drawSymbol(context, facilityLook(index), p.x, p.y, chosen ? r : r * 0.66);
           drawn.facilities += 1;
         });
       });
     }
 
+    function projectLook(index) {
+      const nature = wordOf(data.projects.nature, index);
+      return { shape: NATURES[nature] || "square", project: true, later: !data.projects.in_quota[index] };
+    }
+
     function paintProjects(zoom) {
       drawn.projects = 0;
       if (!shown.layers.projects) return;
       const r = symbolSize(zoom) * 1.12;
+      projectRoutes.forEach(function (item) {
+        if (!item) return;
+        [[5, "#fff", []], [2.4, PROJECT_INK, [7, 4]]].forEach(function (pass) {
+          context.beginPath();
+          trace(item, false);
+          context.lineWidth = pass[0];
+          context.strokeStyle = pass[1];
+          context.setLineDash(pass[2]);
+          context.stroke();
+        });
+        context.setLineDash([]);
+      });
       projectPoints.forEach(function (point, index) {
         if (!point) return;
         const p = screen(point);
         if (!isPointInView(p)) return;
-        drawSymbol(context, { shape: "square", project: true, later: !data.projects.in_quota[index] }, p.x, p.y, r);
+        drawSymbol(context, projectLook(index), p.x, p.y, r);
         drawn.projects += 1;
       });
     }
@@ -643,6 +752,11 @@ window.facilityCoverage = (function () {
           text: data.demand.name[i], at: point, size: 11, weight: 400, ink: "#454d55", kind: "hamlet",
         }));
       }
+      if (zoom >= 11.5 && shown.layers.projects) {
+        projectPoints.forEach((point, i) => point && isNumber(data.projects.number[i]) && wanted.push({
+          text: String(data.projects.number[i]), at: point, size: 11, weight: 700, ink: PROJECT_INK, kind: "project",
+        }));
+      }
       context.textAlign = "center";
       context.textBaseline = "middle";
       const legend = legendArea();
@@ -652,7 +766,7 @@ window.facilityCoverage = (function () {
         context.font = item.weight + " " + item.size + "px " + FONT;
         const half = context.measureText(item.text).width / 2 + 3;
         const tall = item.size * 0.62 + 1;
-        const near = item.kind === "hamlet" ? [[0, -1.6], [0, 1.6]] : [[0, 0], [0, -1.7], [0, 1.7], [0, -2.8], [0, 2.8]];
+        const near = item.kind === "hamlet" || item.kind === "project" ? [[0, -1.6], [0, 1.6]] : [[0, 0], [0, -1.7], [0, 1.7], [0, -2.8], [0, 2.8]];
         for (let i = 0; i < near.length; i += 1) {
           const x = p.x, y = p.y + near[i][1] * tall;
           const box = [x - half, y - tall, x + half, y + tall];
@@ -712,7 +826,7 @@ window.facilityCoverage = (function () {
       const look = STATES[id];
       return svgElement("svg", { class: "fc-swatch", width: 24, height: 15, "aria-hidden": "true" }, [
         svgElement("rect", { x: 0.5, y: 0.5, width: 23, height: 14, stroke: "#55524a", "stroke-width": 1,
-          fill: look.pattern ? "url(#" + prefix + id + ")" : look.fill, "fill-opacity": look.opacity }),
+          fill: look.pattern ? "url(#" + prefix + id + ")" : look.fill, "fill-opacity": strength(id) }),
       ]);
     }
 
@@ -745,22 +859,25 @@ window.facilityCoverage = (function () {
       ]);
     }
 
-    function counts() {
+    function counts(time) {
       const tally = {};
       stateIds.forEach((id) => { tally[id] = 0; });
-      verdicts()[shown.basis].forEach((code) => { tally[stateIds[code]] += 1; });
+      county(time).verdicts[shown.kind][shown.basis].forEach((code) => { tally[stateIds[code]] += 1; });
       return tally;
     }
 
     function fillLegend() {
       clear(legendBody);
-      const tally = counts();
+      const isAside = shown.time === "curtain";
+      const tally = counts(isAside ? "now" : shown.time);
+      const later = isAside ? counts("after") : tally;
       const states = element("div", { class: "fc-legend-part" });
       data.states.forEach(function (state) {
         const isRare = state.id === "not_applicable" || state.id === "unknown"
           || (state.id === "shared" && shown.basis !== "ledger") || (state.id === "near" && shown.basis === "ledger");
-        if (isRare && tally[state.id] === 0) return;
-        states.appendChild(legendRow(swatch(state.id), state.label, tally[state.id], { "data-state": state.id }));
+        if (isRare && tally[state.id] + later[state.id] === 0) return;
+        const count = isAside ? tally[state.id] + " → " + later[state.id] : tally[state.id];
+        states.appendChild(legendRow(swatch(state.id), state.label, count, { "data-state": state.id }));
       });
       legendBody.appendChild(states);
       const marks = element("div", { class: "fc-legend-part fc-legend-marks" });
@@ -777,14 +894,20 @@ window.facilityCoverage = (function () {
         const look = Object.assign({ shape: shape, status: "in_use" }, row[2]);
         marks.appendChild(legendRow(symbolSwatch((pen) => drawSymbol(pen, look, 12, 8, 4.6)), text[row[1]], null));
       });
-      if (data.projects) {
-        const hasLater = data.projects.in_quota.some((flag) => !flag) && data.projects.in_quota.some((flag) => flag);
-        marks.appendChild(legendRow(symbolSwatch((pen) => drawSymbol(pen, { shape: "square", project: true }, 12, 8, 5)), text.project, null));
-        if (hasLater) {
-          marks.appendChild(legendRow(symbolSwatch((pen) => drawSymbol(pen, { shape: "square", project: true, later: true }, 12, 8, 5)), text.project_later, null));
+      if (data.projects && shown.layers.projects) {
+        const there = data.projects.nature;
+        Object.keys(NATURES).filter((id) => there.words.indexOf(id) >= 0).forEach(function (id) {
+          const mark = symbolSwatch((pen) => drawSymbol(pen, { shape: NATURES[id], project: true }, 12, 8, 5));
+          const road = lineSwatch([[2.4, PROJECT_INK, [5, 3]]]);
+          const count = there.at.filter((at, i) => there.words[at] === id && data.projects.in_quota[i]).length;
+          if (count) marks.appendChild(legendRow(id === "road_link" ? road : mark, data.words.nature[id] || id, count));
+        });
+        if (data.projects.in_quota.some((flag) => !flag)) {
+          marks.appendChild(legendRow(symbolSwatch((pen) => drawSymbol(pen, { shape: "square", project: true, later: true }, 12, 8, 5)),
+            text.project_later, data.projects.in_quota.filter((flag) => !flag).length));
         }
       }
-      if (data.demand.x.length) {
+      if (data.demand.x.length && shown.layers.demand) {
         marks.appendChild(legendRow(symbolSwatch(function (pen) {
           const dots = shown.basis === "reachable" ? [STATES.covered.dot, STATES.uncovered.dot] : ["#5d6670"];
           dots.forEach(function (colour, i) {
@@ -795,7 +918,7 @@ window.facilityCoverage = (function () {
           });
         }), text.hamlet, null));
       }
-      const times = shownBands().map((band) => band.minutes);
+      const times = (shown.layers.circles ? shownBands() : []).map((band) => band.minutes);
       if (times.length) {
         const list = Array.from(new Set(times)).sort((a, b) => a - b).join(" / ");
         marks.appendChild(legendRow(symbolSwatch(function (pen) {
@@ -808,7 +931,7 @@ window.facilityCoverage = (function () {
             pen.strokeStyle = CIRCLE_INK;
             pen.stroke();
           });
-        }), text.circle + " " + list + " " + text.minutes, null));
+        }), text.circle + " " + (data.words.mode[shownBands()[0].mode] || "") + " " + list + " " + text.minutes, null));
       }
       legendBody.appendChild(marks);
       const lines = element("div", { class: "fc-legend-part fc-legend-lines" });
@@ -874,7 +997,8 @@ window.facilityCoverage = (function () {
       const d = data.demand;
       return [d.name[index] || DASH, d.unit[index] >= 0 ? units.name[d.unit[index]] : "",
         text.residents + text.colon + whole(d.residents[index]),
-        data.states[stateIds.indexOf(hamletState(index))].label + " · " + minutesText(d.verdicts[shown.kind].minutes[index], "")];
+        data.states[stateIds.indexOf(hamletState(index, shown.time === "now" ? "now" : "after"))].label
+          + " · " + minutesText(told().demand[shown.kind].minutes[index], "")];
     }
 
     function projectLines(index) {
@@ -952,14 +1076,17 @@ window.facilityCoverage = (function () {
     function search(words) {
       const wanted = words.trim().toLowerCase();
       if (!wanted) return [];
+      const isLatin = /^[a-z]{2,}$/.test(wanted);
       const found = [];
       units.name.forEach(function (label, index) {
         const at = label.toLowerCase().indexOf(wanted);
+        const isSpelt = isLatin && spelt(units.pinyin[index], wanted);
         const isCode = /^\d{6,}$/.test(wanted) && units.code[index].indexOf(wanted) === 0;
-        if (at >= 0 || isCode) found.push({ unit: index, label: label, note: wordOf(units.township, index), rank: at === 0 ? 0 : 1 });
+        if (at >= 0 || isCode || isSpelt) found.push({ unit: index, label: label, note: wordOf(units.township, index), rank: at === 0 ? 0 : 1 });
       });
       data.townships.name.forEach(function (label, index) {
-        if (label.toLowerCase().indexOf(wanted) >= 0) found.push({ township: index, label: label, note: "", rank: 0 });
+        const isSpelt = isLatin && spelt(data.townships.pinyin[index], wanted);
+        if (isSpelt || label.toLowerCase().indexOf(wanted) >= 0) found.push({ township: index, label: label, note: "", rank: 0 });
       });
       data.demand.name.forEach(function (label, index) {
         if (label && label.toLowerCase().indexOf(wanted) >= 0 && data.demand.unit[index] >= 0) {
@@ -967,6 +1094,10 @@ window.facilityCoverage = (function () {
         }
       });
       return found.sort((a, b) => a.rank - b.rank).slice(0, 8);
+    }
+
+    function spelt(spellings, wanted) {
+      return spellings.split(" ").some((each) => each.indexOf(wanted) === 0);
     }
 
     function showFound(found) {
@@ -1008,11 +1139,32 @@ window.facilityCoverage = (function () {
 
     const kindSelect = element("select", { id: name + "_kind", class: "fc-kind", on: { change: () => setKind(kindSelect.value) } },
       data.kinds.map((kind) => element("option", { value: kind.id, text: kind.label })));
-    const basisGroup = element("div", { class: "fc-basis", role: "radiogroup", "aria-label": text.basis },
-      data.bases.map((basis) => element("label", {}, [
-        element("input", { type: "radio", name: name + "_basis", value: basis.id, on: { change: () => setBasis(basis.id) } }),
-        element("span", { text: basis.label }),
-      ])));
+    // A row of choices, one of which is on.
+    function choices(key, words, items, choose) {
+      return element("div", { class: "fc-choice", role: "radiogroup", "aria-label": words, "data-choice": key },
+        items.map((item) => element("label", {}, [
+          element("input", { type: "radio", name: name + "_" + key, value: item.id, on: { change: () => choose(item.id) } }),
+          element("span", { text: item.label }),
+        ])));
+    }
+
+    const themeGroup = choices("theme", text.themes, data.themes, (id) => setTheme(id));
+    const basisGroup = choices("basis", text.basis, data.bases, (id) => setBasis(id));
+    const timeGroup = data.after ? choices("time", text.time, [
+      { id: "now", label: text.now }, { id: "after", label: text.after }, { id: "curtain", label: text.curtain },
+    ], (id) => setTime(id)) : null;
+    const modeSelect = element("select", {
+      class: "fc-mode", "aria-label": text.circle_mode, hidden: "",
+      on: { change: function () { shown.mode = modeSelect.value; refresh(); } },
+    });
+    const curtain = element("input", {
+      type: "range", class: "fc-curtain", min: 0, max: 1000, value: 500, hidden: "", "aria-label": text.curtain_move,
+      on: { input: () => setCurtain(curtain.value / 1000) },
+    });
+    const curtainLine = element("div", { class: "fc-curtain-line", hidden: "" }, [
+      element("span", { text: text.now }), element("span", { text: text.after }),
+    ]);
+    [curtainLine, curtain].forEach((part) => page.querySelector(".fc-stage").appendChild(part));
     const rateBox = element("section", { class: "fc-rates", "aria-label": text.rates });
     const card = element("section", { class: "fc-card", hidden: "", "aria-live": "polite" });
     const layerBox = element("details", { class: "fc-layers", open: "" }, [element("summary", { text: text.layers })]);
@@ -1032,12 +1184,13 @@ window.facilityCoverage = (function () {
 
     [
       element("div", { class: "fc-find" }, [searchBox, searchList]),
-      element("label", { class: "fc-label", for: name + "_kind", text: text.kind }), kindSelect, basisGroup, rateBox, card, layerBox,
-    ].forEach((part) => panel.appendChild(part));
+      element("label", { class: "fc-label", for: name + "_kind", text: text.kind }), kindSelect, modeSelect, themeGroup, basisGroup, timeGroup,
+      rateBox, card, layerBox,
+    ].filter(Boolean).forEach((part) => panel.appendChild(part));
 
     function fillRates() {
       clear(rateBox);
-      const rows = data.rates.filter((rate) => rate.kind === kindId() && rate.basis === shown.basis
+      const rows = told().rates.filter((rate) => rate.kind === kindId() && rate.basis === shown.basis
         && MEASURES.indexOf(rate.measure) >= 0 && isNumber(rate.total) && rate.total > 0);
       const rank = (rate) => 10 * SETTINGS.indexOf(rate.setting) + MEASURES.indexOf(rate.measure);
       rows.sort((a, b) => rank(a) - rank(b));
@@ -1086,7 +1239,7 @@ window.facilityCoverage = (function () {
     }
 
     function kindRow(kindIndex, unit) {
-      const v = data.verdicts[kindIndex];
+      const v = told().verdicts[kindIndex];
       const notes = [];
       const reasons = [];
       [["ledger_short", "ledger_reason"], ["reachable_short", "reachable_reason"]].forEach(function (pair) {
@@ -1096,7 +1249,7 @@ window.facilityCoverage = (function () {
       let minutes = minutesText(v.minutes[unit], wordOf(v.mode, unit));
       if (isNumber(v.limit[unit])) minutes += "（" + text.limit + " " + v.limit[unit] + "）";
       notes.push(minutes);
-      const place = facilityName(v.facility[unit]) || facilityName(v.ledger_facility[unit]);
+      const place = v.place ? wordOf(v.place, unit) : facilityName(v.facility[unit]) || facilityName(v.ledger_facility[unit]);
       if (place) notes.push(place);
       return element("div", {
         class: "fc-kindrow" + (kindIndex === shown.kind ? " fc-current" : ""), "data-kind": data.kinds[kindIndex].id,
@@ -1155,11 +1308,27 @@ window.facilityCoverage = (function () {
 
     function refresh() {
       kindSelect.value = kindId();
-      basisGroup.querySelectorAll("input").forEach((input) => { input.checked = input.value === shown.basis; });
+      [[basisGroup, shown.basis], [themeGroup, shown.theme], [timeGroup, shown.time]].forEach(function (pair) {
+        if (pair[0]) pair[0].querySelectorAll("input").forEach((input) => { input.checked = input.value === pair[1]; });
+      });
+      clear(modeSelect);
+      modesOfCircles().forEach((mode) => modeSelect.appendChild(element("option", {
+        value: mode, text: text.circle_mode + text.colon + (data.words.mode[mode] || mode),
+      })));
+      modeSelect.toggleAttribute("hidden", modesOfCircles().length < 2);
+      if (modesOfCircles().indexOf(shown.mode) >= 0) modeSelect.value = shown.mode;
+      [curtain, curtainLine].forEach((part) => part.toggleAttribute("hidden", shown.time !== "curtain"));
+      curtainLine.style.left = shown.curtain * 100 + "%";
       const basis = data.bases.find((item) => item.id === shown.basis).label;
-      page.querySelector(".fc-shown").textContent = [data.kinds[shown.kind].label, basis, text.drawn_on + " " + data.date].join(" · ");
+      page.querySelector(".fc-shown").textContent = [
+        shown.theme === "coverage" && shown.time !== "now" ? text.coverage_then
+          : data.themes.find((item) => item.id === shown.theme).label, data.kinds[shown.kind].label, basis,
+        shown.time === "now" ? null : text[shown.time], text.drawn_on + " " + data.date,
+      ].filter(Boolean).join(" · ");
       page.setAttribute("data-kind", kindId());
       page.setAttribute("data-basis", shown.basis);
+      page.setAttribute("data-theme", shown.theme);
+      page.setAttribute("data-time", shown.time);
       paintUnits();
       fillLegend();
       fillRates();
@@ -1180,10 +1349,36 @@ window.facilityCoverage = (function () {
       refresh();
     }
 
-    function setLayer(id, isOn) {
+    function setTheme(id) {
+      if (!THEMES[id]) return;
+      shown.theme = id;
+      Object.keys(THEMES[id].layers).forEach((layer) => switchLayer(layer, THEMES[id].layers[layer]));
+      refresh();
+    }
+
+    function setTime(id) {
+      if (!data.after || ["now", "after", "curtain"].indexOf(id) < 0) return;
+      shown.time = id;
+      refresh();
+    }
+
+    function setCurtain(part) {
+      shown.curtain = clamp(part, 0, 1);
+      curtain.value = Math.round(1000 * shown.curtain);
+      curtainLine.style.left = shown.curtain * 100 + "%";
+      clipUnits();
+      redraw();
+    }
+
+    function switchLayer(id, isOn) {
       shown.layers[id] = isOn;
       const box = layerBox.querySelector('[data-layer="' + id + '"]');
       if (box) box.checked = isOn;
+    }
+
+    function setLayer(id, isOn) {
+      switchLayer(id, isOn);
+      fillLegend();
       if (id === "units" || id === "borders") paintUnits();
       if (id === "context" && data.context) map[isOn ? "addLayer" : "removeLayer"](contextLayer);
       redraw();
@@ -1214,7 +1409,8 @@ window.facilityCoverage = (function () {
 
     setSizeClass();
     if (page.classList.contains("fc-low")) layerBox.removeAttribute("open");
-    refresh();
+    setTheme(shown.theme);
+    map.on("move zoomend resize", clipUnits);
     setPanel(page.clientWidth >= 720);
     fitCounty();
     painting.addTo(map);
@@ -1252,6 +1448,9 @@ window.facilityCoverage = (function () {
       data: data,
       setKind: setKind,
       setBasis: setBasis,
+      setTheme: setTheme,
+      setTime: setTime,
+      setCurtain: setCurtain,
       setLayer: setLayer,
       setPanel: setPanel,
       search: search,
@@ -1261,7 +1460,7 @@ window.facilityCoverage = (function () {
         const index = units.code.indexOf(code);
         return map.latLngToContainerPoint(latLng(units.x[index], units.y[index]));
       },
-      drawn: () => Object.assign({ units: unitLayers.filter((layer) => layer.getElement()).length }, drawn, counts()),
+      drawn: () => Object.assign({ units: unitLayers.filter((layer) => layer.getElement()).length }, drawn, counts(shown.time === "after" ? "after" : "now")),
       canvas: () => painting._container,
     };
   }
