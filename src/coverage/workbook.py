@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,74 +10,42 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 from openpyxl import Workbook
-from openpyxl.formatting.rule import CellIsRule
-from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
-from openpyxl.utils import get_column_letter
+from openpyxl.chart import LineChart, Reference
+from openpyxl.styles import Alignment
+from openpyxl.worksheet.table import Table
 from openpyxl.worksheet.worksheet import Worksheet
 
 from .assessment import CoverageReport
 from .errors import Finding
 from .files import write_beside
 from .intake import SEVERITIES, IntakeReport, finding, intake_report
-from .projects import project_summary
+from .projects import annual_tasks, project_summary
+from .shortfalls import SERVICE
 from .terms import label, labels
+from .worksheets import (
+    COUNT,
+    DASH,
+    FIRST_ROW,
+    GREEN,
+    SHARE,
+    TENTHS,
+    Placed,
+    finish,
+    header_words,
+    number_format,
+    ratio,
+    start_sheet,
+    sum_of,
+    sum_where,
+    write_heading,
+    write_list,
+    write_table,
+    write_text,
+    write_total,
+    write_totals,
+)
 
 __all__ = ["write_workbook"]
-
-_HEADER_FILL = PatternFill("solid", fgColor="DCE6EE")
-_THIN = Border(bottom=Side(style="thin", color="B8C4CE"))
-_STATE_FILLS = {
-    "covered": PatternFill("solid", bgColor="D5EED9"),
-    "uncovered": PatternFill("solid", bgColor="F8D3CE"),
-    "unknown": PatternFill("solid", bgColor="E4E4E4"),
-}
-_FORMATS = {
-    "share": "0.0%",
-    "target": "0.0%",
-    "people_share": "0.0%",
-    "minutes": "0.0",
-    "limit_minutes": "0",
-    "short_floor_area_m2": "#,##0",
-    "short_activity_area_m2": "#,##0",
-    "people": "#,##0",
-    "residents": "#,##0",
-    "households": "#,##0",
-    "covered": "#,##0",
-    "uncovered": "#,##0",
-    "unknown": "#,##0",
-    "total": "#,##0",
-    "people_covered": "#,##0",
-    "people_uncovered": "#,##0",
-    "people_unknown": "#,##0",
-}
-_TERM_COLUMNS = {
-    "kind": "kind",
-    "setting": "setting",
-    "basis": "basis",
-    "measure": "measure",
-    "ledger_state": "state",
-    "reachable_state": "state",
-    "ledger_reason": "reason",
-    "reachable_reason": "reason",
-    "mode": "mode",
-    "project": "project",
-    "nature": "nature",
-    "reasons": "reason",
-    "severity": "severity",
-    "effect": "effect",
-    "field": "column",
-    "verdict": "verdict",
-}
-_TITLES = {
-    "overview": ("概览", "Overview"),
-    "rates": ("覆盖率", "Rates"),
-    "units": ("单元明细", "Units"),
-    "gaps": ("缺口清单", "Gaps"),
-    "projects": ("项目库", "Projects"),
-    "intake": ("设施台账核对", "Intake"),
-    "method": ("口径与来源", "Method and sources"),
-}
-_WIDEST = 48
 
 
 def write_workbook(
@@ -86,6 +54,8 @@ def write_workbook(
     path: str | Path,
     *,
     lang: str = "zh",
+    tasks: gpd.GeoDataFrame | None = None,
+    frontier: pd.DataFrame | None = None,
 ) -> Path:
     """Write the workbook that goes round at the county meeting.
 
@@ -100,12 +70,24 @@ def write_workbook(
         complete.
     lang : {"zh", "en"}
         Language of sheets and headers.
+    tasks : GeoDataFrame, optional
+        From `annual_tasks`; by default its equal steps.
+    frontier : DataFrame, optional
+        From `cost_frontier`: shown as a table and a line chart on the first sheet.
 
     Returns
     -------
     pathlib.Path
-        The file written. Its sheets: 概览, 覆盖率, 单元明细, 缺口清单, 项目库, 设施台账核对,
-        口径与来源. Percentages are exact numbers shown with one decimal; missing figures are "—".
+        The file written. Its sheets: 概览, 覆盖率, 单元明细, 缺口清单, 项目库, 年度任务,
+        设施台账核对, 口径与来源.
+
+    Notes
+    -----
+    Percentages are exact numbers shown with one decimal. What is not known is "—", and so is a
+    total over it; what only the county can say (who is responsible, what it costs where no `costs`
+    were given) is left blank, and its total is "—" until all is filled in. Totals are formulas
+    without stored results: Excel and LibreOffice compute them on opening, while programs that read
+    stored results see nothing there.
 
     Examples
     --------
@@ -121,149 +103,37 @@ def write_workbook(
     'a.xlsx'
     """
     target = Path(path)
+    tasks = annual_tasks(projects, report) if tasks is None else tasks
     book = Workbook()
     book.remove(book.active)
-    _overview(book, report, projects, lang)
-    _table(book, "rates", _rates_table(report), report, lang)
-    _table(book, "units", _unit_table(report, report.verdicts), report, lang)
-    _table(book, "gaps", _unit_table(report, report.gaps), report, lang)
-    _table(book, "projects", _project_table(projects), report, lang)
-    _table(book, "intake", _intake_table(report, lang), report, lang)
-    _method(book, report, lang)
-    book.properties.title = report.plan.name(lang)
+    title, stamp = report.plan.name(lang), report.stamp or label("workbook", "internal", lang)
+    sheets = {
+        key: start_sheet(book, name, title=title, stamp=stamp, lang=lang)
+        for key, name in labels("sheet", lang).items()
+    }
+    pool = _project_table(report, projects, tasks, lang)
+    rates = _rates(sheets["rates"], report, lang)
+    write_list(sheets["units"], _unit_table(report, report.verdicts), lang)
+    write_list(sheets["gaps"], _unit_table(report, report.gaps), lang)
+    _projects(sheets["projects"], pool, lang)
+    dated = _tasks(sheets["tasks"], _task_table(pool, tasks, lang), lang)
+    write_list(sheets["intake"], _intake_table(report, lang), lang)
+    _method(sheets["method"], report, lang)
+    row = _overview(sheets["overview"], report, projects, lang)
+    row = _years(sheets["overview"], dated, tasks, _covered_now(rates, report), lang, row=row)
+    if frontier is not None:
+        row = _frontier(sheets["overview"], frontier, lang, row=row)
+    finish(sheets["overview"], "1:2", freeze="A3", last=f"L{row}")
+    book.properties.title = title
     book.properties.description = report.stamp
     return write_beside(target, book.save)
 
 
-def _sheet(book: Workbook, key: str, report: CoverageReport, lang: str) -> Worksheet:
-    """Start a sheet with its title and the stamp of the data above everything."""
-    sheet = book.create_sheet(_TITLES[key][lang == "en"])
-    _text(sheet.cell(1, 1), f"{report.plan.name(lang)} · {_TITLES[key][lang == 'en']}").font = Font(
-        bold=True, size=14
-    )
-    stamp = report.stamp or ("内部工作用" if lang == "zh" else "for internal use")
-    _text(sheet.cell(2, 1), stamp).font = Font(bold=True, color="B02418")
-    sheet.page_setup.orientation = "landscape"
-    sheet.page_setup.paperSize = sheet.PAPERSIZE_A4
-    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
-    sheet.sheet_properties.pageSetUpPr.fitToPage = True
-    return sheet
-
-
-def _text(cell: Any, value: Any) -> Any:
-    """Write text as text: a name that begins with ``=`` is no formula."""
-    cell.value = value
-    if isinstance(value, str):
-        cell.data_type = "s"
-        cell.quotePrefix = value.startswith(("=", "+", "-", "@"))
-    return cell
-
-
-def _plain(value: Any) -> Any:
-    """Give a value Excel can hold; what is missing is shown as a dash."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return "—"
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
-
-
-def _rows(
-    sheet: Worksheet,
-    table: pd.DataFrame,
-    lang: str,
-    *,
-    first_row: int,
-    headers: dict[str, str] | None = None,
-) -> None:
-    """Write a table with headers, number formats and widths."""
-    widths = []
-    for column, name in enumerate(table.columns, start=1):
-        header = (headers or {}).get(name) or label("column", name, lang)
-        cell = _text(sheet.cell(first_row, column), header)
-        cell.font, cell.fill, cell.border = Font(bold=True), _HEADER_FILL, _THIN
-        cell.alignment = Alignment(wrap_text=True, vertical="center")
-        group = _TERM_COLUMNS.get(str(name))
-        longest = _width(header)
-        for row, value in enumerate(table[name].tolist(), start=first_row + 1):
-            shown = (
-                label(group, _plain(value), lang)
-                if group and _plain(value) != "—"
-                else _plain(value)
-            )
-            if isinstance(shown, bool):
-                shown = ("是" if shown else "否") if lang == "zh" else ("yes" if shown else "no")
-            cell = _text(sheet.cell(row, column), shown)
-            if isinstance(shown, int | float) and name in _FORMATS:
-                cell.number_format = _FORMATS[str(name)]
-            longest = max(longest, _width(shown))
-        widths.append(min(_WIDEST, longest + 2))
-    for column, width in enumerate(widths, start=1):
-        letter = get_column_letter(column)
-        sheet.column_dimensions[letter].width = max(
-            width, sheet.column_dimensions[letter].width or 0
-        )
-
-
-def _width(value: Any) -> int:
-    """Give how many half-width characters a value takes."""
-    text = f"{value:,.0f}" if isinstance(value, float) else str(value)
-    return sum(2 if ord(character) > 0x2E80 else 1 for character in text)  # noqa: PLR2004 - CJK begins there
-
-
-def _table(
-    book: Workbook, key: str, table: pd.DataFrame, report: CoverageReport, lang: str
-) -> None:
-    """Write a sheet that is one table: frozen header, filter, colours by state."""
-    sheet = _sheet(book, key, report, lang)
-    for column in range(1, len(table.columns) + 1):  # titles above must not widen the first column
-        sheet.column_dimensions[get_column_letter(column)].width = 8
-    _rows(sheet, table, lang, first_row=4)
-    last = f"{get_column_letter(len(table.columns))}{4 + len(table)}"
-    sheet.auto_filter.ref = f"A4:{last}"
-    sheet.freeze_panes = "A5"
-    sheet.print_title_rows = "1:4"
-    sheet.print_area = f"A1:{last}"
-    for column, name in enumerate(table.columns, start=1):
-        if _TERM_COLUMNS.get(str(name)) == "state" and len(table):
-            letter = get_column_letter(column)
-            for state, fill in _STATE_FILLS.items():
-                words = label("state", state, lang)
-                rule = CellIsRule(operator="equal", formula=[f'"{words}"'], fill=fill)
-                sheet.conditional_formatting.add(f"{letter}5:{letter}{4 + len(table)}", rule)
+# -- coverage --------------------------------------------------------------------------------------
 
 
 def _verdict(met: Any) -> str:
     return "cannot_tell" if met is None or met is pd.NA else "met" if met else "not_met"
-
-
-def _overview(
-    book: Workbook, report: CoverageReport, projects: gpd.GeoDataFrame, lang: str
-) -> None:
-    sheet = _sheet(book, "overview", report, lang)
-    indicators = report.indicators.assign(
-        indicator=report.indicators[f"name_{lang}"],
-        verdict=[_verdict(met) for met in report.indicators["met"]],
-    )
-    row = 4
-    if len(indicators):
-        columns = ["number", "indicator", "baseline", "value", "target", "verdict", "missing_data"]
-        _rows(sheet, indicators[columns], lang, first_row=row)
-        for offset, unit in enumerate(indicators["unit"], start=row + 1):
-            for column in (3, 4, 5):
-                cell = sheet.cell(offset, column)
-                cell.number_format = (
-                    "0.0%" if unit == "share" else '0.0" ㎡"' if unit == "m²" else "0"
-                )
-        row += len(indicators) + 3
-    kind = report.plan.kinds[0]
-    headline = report.rates[(report.rates["kind"] == kind) & (report.rates["measure"] != "area")]
-    _rows(sheet, _verdicts_of(headline), lang, first_row=row)
-    row += len(headline) + 3
-    _rows(sheet, project_summary(projects, report), lang, first_row=row)
-    sheet.column_dimensions["A"].width = 44 if lang == "en" else 30
-    sheet.column_dimensions["B"].width = 46
-    sheet.freeze_panes = "A4"
 
 
 def _verdicts_of(rates: pd.DataFrame) -> pd.DataFrame:
@@ -275,19 +145,63 @@ def _verdicts_of(rates: pd.DataFrame) -> pd.DataFrame:
     return rates.assign(verdict=[_verdict(value) for value in met])
 
 
-def _rates_table(report: CoverageReport) -> pd.DataFrame:
+def _rates(sheet: Worksheet, report: CoverageReport, lang: str) -> Placed:
+    """Write the rates by basis and setting, then by township; each table with its own filter."""
+    row = write_heading(sheet, FIRST_ROW - 1, "by_setting", lang)
     rates = _verdicts_of(report.rates)
-    # Area is kept in m² and shown in km².
-    square_km = rates["measure"] == "area"
-    amounts = ["covered", "uncovered", "unknown", "total"]
-    rates.loc[square_km, amounts] = (rates.loc[square_km, amounts] / 1e6).round(1)
-    return rates
+    square_km = rates["measure"] == "area"  # kept in m², shown in km²
+    amounts = [name for name in rates if name in {"uncovered", "unknown", "total"}]
+    amounts += [name for name in rates if str(name).startswith("covered")]
+    rates.loc[square_km, amounts] = rates.loc[square_km, amounts] / 1e6
+    own = [TENTHS if area else COUNT for area in square_km]
+    placed = write_table(sheet, rates, lang, row=row, formats=dict.fromkeys(amounts, own))
+    row = write_heading(sheet, placed.last + 2, "by_township", lang)
+    towns = _townships(sheet, report, lang, row=row)
+    for name, table in (("rates", placed), ("townships", towns)):
+        if table.last >= table.first:
+            sheet.add_table(Table(displayName=name, ref=table.ref))
+    finish(sheet, "1:2", freeze="A3")
+    return placed
+
+
+def _townships(sheet: Worksheet, report: CoverageReport, lang: str, *, row: int) -> Placed:
+    """Write the township table; the total of each kind is a formula over its townships."""
+    table = report.townships
+    ledger = [name for name in table if str(name).startswith("ledger_")]
+    # Missing on the ledger basis is where no unit is asked for it: there is no unknown there.
+    filled = (
+        table[ledger]
+        .astype(object)
+        .where(table[ledger].notna(), label("workbook", "not_asked", lang))
+    )
+    placed = write_table(sheet, table.assign(**filled.to_dict("series")), lang, row=row)
+    counts = [name for name in table.columns[3:] if not str(name).endswith("share")]
+    first = placed.first
+    for line in (placed.first + np.flatnonzero(table["township"] == "total")).tolist():
+        formulas = {name: sum_of(placed.cells(name, first, line - 1), lang) for name in counts}
+        for share, part, whole in (
+            ("ledger_share", "ledger_covered", [name for name in ledger if name in counts]),
+            ("reachable_share", "reachable_covered", ["units"]),
+            ("people_share", "people_covered", ["people"]),
+        ):
+            names = (placed.at(name, line) for name in whole)
+            formulas[share] = ratio(placed.at(part, line), names)
+        kind = placed.sheet[placed.at("kind", line)].value
+        write_total(placed, line, kind, formulas)
+        write_text(sheet[placed.at("township", line)], label("workbook", "total", lang))
+        first = line + 1
+    return placed
 
 
 def _unit_table(report: CoverageReport, verdicts: pd.DataFrame) -> pd.DataFrame:
     names = report.facilities.set_index("facility_id")["name"]
+    over = (verdicts["minutes"] - verdicts["limit_minutes"]).clip(lower=0)
+    late = (verdicts["reachable_state"] == "uncovered") & over.notna()
+    late &= verdicts["reachable_reason"].isin(["", "too_far"])
     table = verdicts.assign(
-        unit_name=verdicts["name"], facility=verdicts["facility_id"].map(names)
+        unit_name=verdicts["name"],
+        facility=verdicts["facility_id"].map(names),
+        beyond_minutes=over.astype(object).where(late, ""),
     ).sort_values("unit_code", kind="stable")
     columns = [
         "unit_code",
@@ -302,6 +216,7 @@ def _unit_table(report: CoverageReport, verdicts: pd.DataFrame) -> pd.DataFrame:
         "reachable_reason",
         "minutes",
         "limit_minutes",
+        "beyond_minutes",
         "mode",
         "facility",
         "people_covered",
@@ -312,39 +227,327 @@ def _unit_table(report: CoverageReport, verdicts: pd.DataFrame) -> pd.DataFrame:
     return table[columns]
 
 
-def _project_table(projects: gpd.GeoDataFrame) -> pd.DataFrame:
+# -- projects and tasks ----------------------------------------------------------------------------
+
+_BLANK = ("funding", "responsible", "supporting", "progress", "land", "remarks")  # the county's own
+_SUMMED = (
+    "added_floor_area_m2",
+    "beneficiary_households",
+    "beneficiaries",
+    "cost",
+    "units_gained",
+)
+
+
+_BUILDS = ("new_build", "extension", "rent_purchase")
+_NARROW = 24  # so that the many columns of a project fit a page
+
+
+def _known(value: Any) -> bool:
+    return not pd.isna(value) and value != ""
+
+
+def _host(row: Any, facilities: Mapping[str, str], units: Mapping[str, str], lang: str) -> str:
+    """Name the facility a project works on or shares."""
+    if _known(row.host_facility_id):
+        return str(facilities.get(row.host_facility_id, row.host_facility_id))
+    words = labels("project_content", lang)
+    if _known(row.host_unit_code):
+        return words["host_new"].format(unit=units.get(row.host_unit_code, row.host_unit_code))
+    return words["host_near" if row.nature == "sharing" else "host_own"]
+
+
+def _content(row: Any, host: str, lang: str) -> str:
+    """Say what is to be done, and how large it is to be."""
+    words = labels("project_content", lang)
+    text = words.get(row.nature, label("nature", row.nature, lang)).format(host=host)
+    added, planned = row.short_floor_area_m2, row.planned_floor_area_m2
+    builds = row.nature in _BUILDS
+    if builds and added > 0 and added != planned:
+        text += words["added"].format(area=f"{added:,.0f}")
+    if builds and planned > 0:
+        text += words["planned"].format(area=f"{planned:,.0f}")
+    if row.short_activity_area_m2 > 0:
+        text += words["activity"].format(area=f"{row.short_activity_area_m2:,.0f}")
+    return text
+
+
+def _words_of(row: Any, report: CoverageReport, lang: str) -> dict[str, str]:
+    """Give the columns of a project that are words: title, site, content, villages served."""
+    units = dict(zip(report.units["unit_code"], report.units["name"], strict=True))
+    facilities = dict(zip(report.facilities["facility_id"], report.facilities["name"], strict=True))
+    host, titles = _host(row, facilities, units, lang), labels("project_title", lang)
+    there = _known(row.host_facility_id) or _known(row.host_unit_code)
+    served = row.serves.split(";") if _known(row.serves) else [row.unit_code]
+    return {
+        "title": titles.get(row.nature, titles["any"]).format(
+            unit=row.name, nature=label("nature", row.nature, lang)
+        ),
+        "site": host if there else row.name,
+        "content": _content(row, host, lang),
+        "serves": label("workbook", "list", lang).join(
+            str(units.get(code, code)) for code in served if _known(code)
+        ),
+    }
+
+
+def _project_table(
+    report: CoverageReport, projects: gpd.GeoDataFrame, tasks: gpd.GeoDataFrame, lang: str
+) -> pd.DataFrame:
     """Give the project pool (项目库) with blank columns for what only the county knows."""
-    points = projects.geometry.to_crs("EPSG:4326")
+    rows = list(projects.drop(columns="geometry").itertuples(index=False))
+    columns = ["title", "site", "content", "serves"]
+    words = pd.DataFrame(
+        [_words_of(row, report, lang) for row in rows], columns=columns, index=projects.index
+    )
     places = [
-        "—" if point is None or point.is_empty else f"{point.x:.5f},{point.y:.5f}"
-        for point in points
+        DASH if point is None or point.is_empty else f"{point.x:.5f},{point.y:.5f}"
+        for point in projects.geometry.to_crs("EPSG:4326")
     ]
-    table = pd.DataFrame(projects.drop(columns="geometry")).rename(columns={"name": "unit_name"})
-    table = table.assign(cost="", funding="", responsible="", coordinates=places, remarks="")
+    year = projects["number"].map(dict(zip(tasks["number"], tasks["year"], strict=True)))
+    # A road link is no floor, and the people it serves are counted in their villages' rows.
+    own = projects["unit_code"].notna()
+    none = label("workbook", "not_asked", lang)
+    table = projects.drop(columns=["geometry", "serves"]).assign(
+        **words.to_dict("series"),
+        **dict.fromkeys(_BLANK, ""),
+        added_floor_area_m2=projects["short_floor_area_m2"].astype(object).where(own, none),
+        beneficiary_households=projects["households"].astype(object).where(own, none),
+        beneficiaries=projects["residents"].astype(object).where(own, none),
+        cost=projects["cost"].astype(object).where(projects["cost"].notna(), ""),
+        years=year.astype(object).where(year.notna(), ""),
+        coordinates=places,
+    )
     columns = [
         "number",
-        "unit_code",
-        "unit_name",
+        "title",
         "project",
         "township",
-        "setting",
+        "site",
         "nature",
-        "reasons",
-        "short_floor_area_m2",
-        "short_activity_area_m2",
-        "households",
-        "residents",
+        "content",
+        "added_floor_area_m2",
+        "serves",
+        "beneficiary_households",
+        "beneficiaries",
         "cost",
         "funding",
         "responsible",
-        "deadline",
-        "in_quota",
-        "rank",
-        "host_facility_id",
+        "supporting",
+        "years",
+        "progress",
+        "land",
         "coordinates",
+        "units_gained",
+        "cumulative_share",
+        "remarks",
+        "unit_code",
+        "reasons",
+        "in_quota",
+        "host_facility_id",
+    ]
+    return pd.DataFrame(table)[columns]
+
+
+def _projects(sheet: Worksheet, pool: pd.DataFrame, lang: str) -> None:
+    """Write the project pool, its total, and the total of what is to be done."""
+    placed = write_list(sheet, pool, lang, widest=_NARROW)
+    if pool.empty:
+        return
+    write_totals(placed, placed.last + 1, _SUMMED, lang)
+    yes = f'"{label("workbook", "yes", lang)}"'
+    due = {name: sum_where(placed.cells(name), placed.cells("in_quota"), yes) for name in _SUMMED}
+    write_total(placed, placed.last + 2, label("workbook", "due", lang), due)
+    # The columns after the remarks are keys to the other sheets, and are not printed.
+    last = placed.at("remarks", placed.last + 2)
+    finish(sheet, f"1:{FIRST_ROW}", freeze="C5", last=last)
+
+
+def _task_table(pool: pd.DataFrame, tasks: gpd.GeoDataFrame, lang: str) -> pd.DataFrame:
+    """Give the projects that are due in the order of their years."""
+    year = tasks["year"].astype(object)
+    year = year.where(year.notna(), label("workbook", "undated", lang))
+    chosen = pool.set_index("number", drop=False).reindex(tasks["number"].to_numpy())
+    columns = [
+        "year",
+        "number",
+        "title",
+        "township",
+        "nature",
+        "content",
+        "serves",
+        "beneficiary_households",
+        "beneficiaries",
+        "added_floor_area_m2",
+        "cost",
+        "units_gained",
+        "responsible",
+        "completion",
         "remarks",
     ]
-    return table[columns]
+    return chosen.assign(year=year.to_numpy(), completion="")[columns]
+
+
+def _tasks(sheet: Worksheet, table: pd.DataFrame, lang: str) -> Placed:
+    """Write the yearly tasks and their total."""
+    placed = write_list(sheet, table, lang, freeze="D5", widest=_NARROW)
+    if len(table):
+        write_totals(placed, placed.last + 1, _SUMMED, lang)
+        finish(sheet, f"1:{FIRST_ROW}", freeze="D5")
+    return placed
+
+
+# -- the first sheet -------------------------------------------------------------------------------
+
+
+def _in_language(lacking: str, lang: str) -> str:
+    """Of data named in both languages keep one."""
+    parts = [part.split(" / ") for part in lacking.split("；")]
+    return "；".join(part[lang == "en"] if len(part) == 2 else " / ".join(part) for part in parts)  # noqa: PLR2004
+
+
+def _overview(
+    sheet: Worksheet, report: CoverageReport, projects: gpd.GeoDataFrame, lang: str
+) -> int:
+    """Write indicators, headline rates and the sum of the projects; give the next free row."""
+    row = _indicators(sheet, report, lang, row=FIRST_ROW - 1)
+    kind = report.plan.kinds[0]
+    headline = report.rates[(report.rates["kind"] == kind) & (report.rates["measure"] != "area")]
+    columns = ["setting", "basis", "measure", "covered", "uncovered", "unknown", "total"]
+    columns += ["share", "target", "missing", "verdict"]
+    row = write_heading(sheet, row, "headline", lang, kind=label("kind", kind, lang))
+    row = write_table(sheet, _verdicts_of(headline)[columns], lang, row=row).last + 2
+    summary = project_summary(projects, report).rename(
+        columns={"people": "beneficiaries", "households": "beneficiary_households"}
+    )
+    summary.insert(0, "number", range(1, len(summary) + 1))
+    row = write_heading(sheet, row, "summary", lang)
+    placed = write_table(sheet, summary, lang, row=row)
+    write_totals(placed, placed.last + 1, summary.columns[2:-1], lang)
+    return placed.last + 3
+
+
+def _indicators(sheet: Worksheet, report: CoverageReport, lang: str, *, row: int) -> int:
+    """Write the plan's indicators and promises against their targets."""
+    tables = [table for table in (report.indicators, report.promises) if len(table)]
+    if not tables:
+        return row
+    found = pd.concat(tables, ignore_index=True)
+    found = found.assign(
+        indicator=found[f"name_{lang}"],
+        verdict=[_verdict(met) for met in found["met"]],
+        missing_data=[_in_language(lacking, lang) for lacking in found["missing_data"]],
+    )
+    formats = {"share": SHARE, "m²": '0.0" ㎡"'}
+    own = [formats.get(unit, TENTHS) for unit in found["unit"]]
+    columns = ["number", "indicator", "baseline", "value", "target", "verdict", "missing_data"]
+    row = write_heading(sheet, row, "indicators", lang)
+    by_row = dict.fromkeys(["baseline", "value", "target"], own)
+    placed = write_table(sheet, found[columns], lang, row=row, formats=by_row)
+    sheet.column_dimensions[placed.letters["missing_data"]].width = 14  # it may run on to the right
+    for (cell,) in sheet[placed.cells("missing_data").split("!")[1]]:
+        cell.alignment = Alignment(wrap_text=False)
+    return placed.last + 2
+
+
+def _covered_now(rates: Placed, report: CoverageReport) -> tuple[str, str] | None:
+    """Give the cells that say how many villages are covered on the ledger, of how many."""
+    table = report.rates.reset_index(drop=True)
+    own = (table["kind"] == SERVICE) & (table["setting"] == "rural")
+    own &= (table["basis"] == "ledger") & (table["measure"] == "units")
+    if not own.any():
+        return None
+    row = rates.first + int(np.argmax(own))
+    covered, total = (rates.cells(name, row, row).split(":")[0] for name in ("covered", "total"))
+    return covered, total
+
+
+def _years(
+    sheet: Worksheet,
+    dated: Placed,
+    tasks: gpd.GeoDataFrame,
+    now: tuple[str, str] | None,
+    lang: str,
+    *,
+    row: int,
+) -> int:
+    """Write what is to be done in each year, as formulas over the list of tasks."""
+    if tasks.empty:
+        return row
+    undated = label("workbook", "undated", lang)
+    groups = tasks["nature"].groupby(tasks["year"].astype(object).fillna(undated), sort=False)
+    table = pd.DataFrame(
+        [{"year": year, "works": _counted(natures, lang)} for year, natures in groups]
+    ).assign(**dict.fromkeys(["tasks", *_SUMMED, "cumulative_share"], ""))
+    row = write_heading(sheet, row, "yearly", lang)
+    placed = write_table(sheet, table, lang, row=row)
+    years = dated.cells("year")
+    for line, year in enumerate(table["year"], start=placed.first):
+        key = placed.at("year", line)
+        formulas = {name: sum_where(dated.cells(name), years, key) for name in _SUMMED}
+        formulas["tasks"] = f"=COUNTIF({years},{key})"
+        if now and year != undated:
+            gained = placed.cells("units_gained", placed.first, line).split("!")[1]
+            formulas["cumulative_share"] = f"=({now[0]}+SUM({gained}))/{now[1]}"
+        for name, formula in formulas.items():
+            cell = sheet[placed.at(name, line)]
+            cell.value, cell.number_format = formula, number_format(name)
+            cell.alignment = Alignment(horizontal="right")
+    write_totals(placed, placed.last + 1, ["tasks", *_SUMMED], lang)
+    return placed.last + 3
+
+
+def _counted(natures: pd.Series, lang: str) -> str:
+    """Say how many projects of each nature there are."""
+    words = label("workbook", "count_of", lang)
+    return label("workbook", "list", lang).join(
+        words.format(nature=label("nature", nature, lang), count=count)
+        for nature, count in natures.value_counts(sort=False).items()
+    )
+
+
+def _frontier(sheet: Worksheet, frontier: pd.DataFrame, lang: str, *, row: int) -> int:
+    """Write what each budget buys, and draw the share covered against it."""
+    row = write_heading(sheet, row, "frontier", lang)
+    # Without unit costs a budget is a number of works.
+    works = bool((frontier["cost"] == frontier["works"]).all())
+    budget = "budget_works" if works else "budget"
+    table = frontier.rename(columns={"budget": budget, "cost": "spent", "works": "work_count"})
+    columns = [budget, "spent", "work_count", "units_gained", "people_gained", "share"]
+    table = table.assign(number=range(1, len(table) + 1))[["number", *columns]]
+    placed = write_table(sheet, table.drop(columns="spent") if works else table, lang, row=row)
+    _chart(placed, budget, lang)
+    return placed.last + 2 + _CHART_ROWS
+
+
+_CHART_ROWS = 20
+
+
+def _chart(placed: Placed, budget: str, lang: str) -> None:
+    """Draw a line chart below a table, in colours that print."""
+    sheet, order = placed.sheet, list(placed.letters)
+    share, across = order.index("share") + 1, order.index(budget) + 1
+    chart = LineChart()
+    chart.add_data(
+        Reference(sheet, min_col=share, min_row=placed.first - 1, max_row=placed.last),
+        titles_from_data=True,
+    )
+    chart.set_categories(
+        Reference(sheet, min_col=across, min_row=placed.first, max_row=placed.last)
+    )
+    chart.title = label("workbook", "frontier", lang)
+    chart.x_axis.title, chart.y_axis.title = header_words(budget, lang), header_words("share", lang)
+    chart.x_axis.number_format, chart.y_axis.number_format = "#,##0", "0%"
+    chart.x_axis.delete = chart.y_axis.delete = False
+    chart.legend = None
+    line = chart.series[0]
+    line.graphicalProperties.line.solidFill, line.smooth = GREEN, False
+    line.marker.symbol = "circle"
+    chart.width, chart.height = 22, 9
+    sheet.add_chart(chart, f"A{placed.last + 2}")
+
+
+# -- intake and method -----------------------------------------------------------------------------
 
 
 def _intake_table(report: CoverageReport, lang: str) -> pd.DataFrame:
@@ -374,17 +577,31 @@ def _unreachable(report: CoverageReport) -> Iterator[Finding]:
         )
 
 
-def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
-    sheet = _sheet(book, "method", report, lang)
+def _method(sheet: Worksheet, report: CoverageReport, lang: str) -> None:
+    """Write definitions, standards with their sources, modes and parameters."""
+    row = FIRST_ROW - 1
+    for key, table in (
+        ("definitions", _definitions(report, lang)),
+        ("standards", _standards(report, lang)),
+        ("modes", _modes(report, lang)),
+        ("parameters", _parameters(report, lang)),
+    ):
+        placed = write_table(sheet, table, lang, row=write_heading(sheet, row, key, lang))
+        row = placed.last + 2
+    finish(sheet, "1:2", freeze="A3")
+
+
+def _definitions(report: CoverageReport, lang: str) -> pd.DataFrame:
     words = {label("method", key, lang): text for key, text in labels("definition", lang).items()}
-    _rows(
-        sheet,
-        pd.DataFrame({"item": list(words), "definition": list(words.values())}),
-        lang,
-        first_row=4,
-    )
-    row = 4 + len(words) + 3
-    standards = pd.DataFrame(
+    plan = report.plan
+    rows = [(label("workbook", "plan", lang), plan.name(lang), plan.source)]
+    rows += [(item, text, "") for item, text in words.items()]
+    table = pd.DataFrame(rows, columns=["item", "definition", "source"])
+    return table.reindex(columns=["item", "_", "definition", "__", "source"], fill_value="")
+
+
+def _standards(report: CoverageReport, lang: str) -> pd.DataFrame:
+    return pd.DataFrame(
         [
             {
                 "kind": standard.kind,
@@ -397,32 +614,39 @@ def _method(book: Workbook, report: CoverageReport, lang: str) -> None:
             for standard in report.plan.standards
         ]
     )
-    _rows(sheet, standards, lang, first_row=row)
-    row += len(standards) + 3
+
+
+def _modes(report: CoverageReport, lang: str) -> pd.DataFrame:
     used = {a.mode for standard in report.plan.standards for a in standard.alternatives}
-    modes = pd.DataFrame(
-        [
-            {
-                "mode": name,
-                "definition": f"{report.plan.modes[name].speed_kph:g} km/h"
-                + "".join(
-                    f", {road} {speed:g}"
-                    for road, speed in report.plan.modes[name].speeds_kph.items()
-                ),
-                "source": report.plan.modes[name].source,
-            }
-            for name in sorted(used)
-        ]
-    )
-    _rows(sheet, modes, lang, first_row=row)
-    row += len(modes) + 3
-    options = pd.DataFrame(
+    modes = [report.plan.modes[name] for name in sorted(used)]
+    speed, between = label("workbook", "speed", lang), label("workbook", "list", lang)
+    return pd.DataFrame(
         {
-            "item": list(report.access.options),
-            "value": [str(v) for v in report.access.options.values()],
+            "mode": [mode.name for mode in modes],
+            "_": "",
+            "definition": [
+                between.join(
+                    [
+                        speed.format(speed=f"{mode.speed_kph:g}"),
+                        *(f"{road} {kph:g}" for road, kph in mode.speeds_kph.items()),
+                    ]
+                )
+                for mode in modes
+            ],
+            "__": "",
+            "source": [mode.source for mode in modes],
         }
     )
-    _rows(sheet, options, lang, first_row=row)
-    sheet.column_dimensions["A"].width = 24
-    sheet.column_dimensions["B"].width = 24
-    sheet.column_dimensions["C"].width = 60
+
+
+def _parameters(report: CoverageReport, lang: str) -> pd.DataFrame:
+    options = report.access.options
+    values = [
+        label("parameter", "by_standard" if value is None else value, lang)
+        if value is None or isinstance(value, str)
+        else value
+        for value in options.values()
+    ]
+    return pd.DataFrame(
+        {"parameter": list(options), "_": "", "parameter_value": values}, dtype=object
+    )
