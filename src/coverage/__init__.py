@@ -20,6 +20,7 @@ from .demand import read_demand, spread_demand
 from .download import DownloadError, download_roads
 from .errors import CoverageError, Finding, InfeasibleError, InputError, IntakeWarning
 from .explain import Explanation, explain
+from .exports import export_pdf, export_png
 from .facilities import read_facilities
 from .fragility import bridge_fragility, fragility
 from .identity import match_units
@@ -90,6 +91,8 @@ __all__ = [
     "detect_datum",
     "download_roads",
     "explain",
+    "export_pdf",
+    "export_png",
     "facility_loads",
     "fragility",
     "from_wgs84",

@@ -20,6 +20,7 @@ __all__ = [
     "MissingInputError",
     "NetworkError",
     "NoCrsError",
+    "OutputError",
     "PlanError",
 ]
 
@@ -139,3 +140,7 @@ class ConfigError(CoverageError, ValueError):
 
 class MissingDependencyError(CoverageError, ImportError):
     """An optional package that this step needs is not installed."""
+
+
+class OutputError(CoverageError, OSError):
+    """Something could not be written."""

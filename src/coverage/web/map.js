@@ -337,6 +337,7 @@ window.facilityCoverage = (function () {
     const townshipRings = data.townships.shape.map(worldRings);
     const townshipPoints = worldPoints(data.townships);
     const countyRings = worldRings(data.county);
+    const contextRings = data.context ? data.context.shape.map(worldRings) : [];
     const contextPoints = data.context ? worldPoints(data.context) : [];
     const facilityPoints = worldPoints(data.facilities);
     const hamletPoints = worldPoints(data.demand);
@@ -530,6 +531,7 @@ window.facilityCoverage = (function () {
       shiftY = origin.y;
       context.lineJoin = "round";
       context.lineCap = "round";
+      if (isOnPaper) paintUnderneath();
       const zoom = map.getZoom();
       const growth = clamp(Math.pow(1.32, zoom - 10.5), 0.75, 6);
       paintCircles(zoom);
@@ -540,6 +542,61 @@ window.facilityCoverage = (function () {
       paintProjects(zoom);
       paintSelection(growth);
       paintLabels(zoom);
+    }
+
+    // Browsers print a canvas without letting through what lies under it: on paper it holds all.
+    let isOnPaper = false;
+    const tiles = {};
+
+    function tile(id) {
+      const look = STATES[id];
+      if (!tiles[id]) {
+        const made = element("canvas", { width: 8, height: 8 });
+        const pen = made.getContext("2d");
+        pen.fillStyle = look.fill;
+        pen.fillRect(0, 0, 8, 8);
+        pen.strokeStyle = pen.fillStyle = look.ink;
+        pen.lineWidth = 1.1;
+        pen.beginPath();
+        if (look.pattern === "level") [2, 6].forEach((y) => { pen.moveTo(0, y); pen.lineTo(8, y); });
+        if (look.pattern === "rising" || look.pattern === "cross") {
+          [-8, 0, 8].forEach((x) => { pen.moveTo(x, 8); pen.lineTo(x + 8, 0); });
+        }
+        if (look.pattern === "cross") [-8, 0, 8].forEach((x) => { pen.moveTo(x, 0); pen.lineTo(x + 8, 8); });
+        pen.stroke();
+        if (look.pattern === "dots") [[2, 2], [6, 6]].forEach((at) => pen.fillRect(at[0] - 0.8, at[1] - 0.8, 1.6, 1.6));
+        tiles[id] = made;
+      }
+      return context.createPattern(tiles[id], "repeat");
+    }
+
+    function paintSide(time, from, to) {
+      const states = county(time).verdicts[shown.kind][shown.basis];
+      context.save();
+      context.beginPath();
+      context.rect(from, view.min.y, to - from, view.max.y - view.min.y);
+      context.clip();
+      unitRings.forEach(function (rings, index) {
+        const id = stateIds[states[index]];
+        context.beginPath();
+        rings.forEach((ring) => isInView(ring.box, 2) && trace(ring, true));
+        context.globalAlpha = strength(id);
+        context.fillStyle = STATES[id].pattern ? tile(id) : STATES[id].fill;
+        context.fill("evenodd");
+      });
+      context.restore();
+    }
+
+    function paintUnderneath() {
+      context.fillStyle = "#f3efe4";
+      context.fillRect(view.min.x, view.min.y, view.max.x - view.min.x, view.max.y - view.min.y);
+      if (shown.layers.context) contextRings.forEach((rings) => strokeRings(rings, 1.2, "#bdb6a4"));
+      const x = shown.time === "curtain" ? curtainAt() : shown.time === "now" ? view.max.x : view.min.x;
+      if (shown.layers.units) {
+        paintSide("now", view.min.x, x);
+        if (x < view.max.x) paintSide("after", x, view.max.x);
+      }
+      if (shown.layers.borders) unitRings.forEach((rings) => strokeRings(rings, 0.7, "rgba(85,82,74,.55)"));
     }
 
     function paintCircles(zoom) {
@@ -1432,12 +1489,15 @@ window.facilityCoverage = (function () {
     window.addEventListener("beforeprint", function () {
       before = { bounds: map.getBounds() };
       page.classList.add("fc-printing");
+      isOnPaper = true;
       map.invalidateSize({ animate: false, pan: false });
-      map.fitBounds(before.bounds, { animate: false });
+      if (hasMoved) map.fitBounds(before.bounds, { animate: false });
+      else fitCounty();
       redraw();
     });
     window.addEventListener("afterprint", function () {
       page.classList.remove("fc-printing");
+      isOnPaper = false;
       map.invalidateSize({ animate: false, pan: false });
       if (before) map.fitBounds(before.bounds, { animate: false });
       redraw();
