@@ -36,6 +36,8 @@ LAYERS = [
     {"candidates", "monitoring", "works"},
     {"projects"},
     {"maps", "workbook"},
+    {"pictures"},
+    {"briefing"},
     {"story"},
     {"story_map"},
     {"explain"},

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from .assessment import CoverageReport, assess
 from .boundaries import boundary_faults, repair_boundaries
+from .briefing import write_briefing
 from .candidates import Candidates, site_candidates
 from .capacity import facility_loads, two_step_floating_catchment
 from .checking import check_files
@@ -32,6 +33,7 @@ from .maps import coverage_map
 from .modes import MODES, Mode
 from .monitoring import monitor
 from .network import RoadNetwork
+from .pictures import coverage_picture
 from .plans import load_plan
 from .projects import annual_tasks, cost_frontier, project_summary, propose_projects
 from .roads import read_roads
@@ -88,6 +90,7 @@ __all__ = [
     "cost_matrix",
     "coverage_curve",
     "coverage_map",
+    "coverage_picture",
     "detect_datum",
     "download_roads",
     "explain",
@@ -127,6 +130,7 @@ __all__ = [
     "to_wgs84",
     "travel_times",
     "two_step_floating_catchment",
+    "write_briefing",
     "write_workbook",
 ]
 

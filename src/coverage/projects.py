@@ -388,6 +388,7 @@ def _with_siting(
         by_candidate.setdefault(said.candidate, []).append(code)
     at = {code: number for number, code in enumerate(rows["unit_code"])}
     paid: set[int] = set()
+    free = 0.0 if table["cost"].notna().any() else np.nan  # nothing, where costs are known at all
     for code in dict.fromkeys([*works, *served]):
         number = at[code]
         candidate = works.get(code, served[code].candidate if code in served else -1)
@@ -409,10 +410,10 @@ def _with_siting(
             place[number] = row["geometry"]
         elif row["nature"] == "sharing":
             # One agreement with a host, whoever joins it.
-            rows.loc[index, "cost"] = row["cost"] if candidate not in paid else 0.0
+            rows.loc[index, "cost"] = row["cost"] if candidate not in paid else free
             paid.add(candidate)
         else:
-            rows.loc[index, "cost"] = 0.0
+            rows.loc[index, "cost"] = free
     rows = gpd.GeoDataFrame(rows, geometry=place, crs=report.units.crs)
     return _with_links(rows, found, siting, by_candidate, order)
 
