@@ -55,6 +55,7 @@ def test_run_writes_map_workbook_and_manifest(folder, capsys):
     assert "map.html" in printed
     out = folder / "out"
     assert sorted(path.name for path in out.iterdir()) == [
+        "briefing.html",
         "coverage.xlsx",
         "manifest.json",
         "map.html",
@@ -134,7 +135,7 @@ def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
     assert "示例数据" in printed
     sheet = load_workbook(tmp_path / "coverage.xlsx")["覆盖率"]
     table = list(sheet.iter_rows(min_row=5, values_only=True))
-    shares = [row[8] for row in table]
+    shares = [row[8] for row in table[: len(report.rates)]]
     assert shares == pytest.approx(report.rates["share"].tolist(), rel=1e-12)
 
 

@@ -42,6 +42,7 @@ LAYERS = [
     {"story_map"},
     {"explain"},
     {"county"},
+    {"verify"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -46,6 +46,7 @@ from .standards import Alternative, Group, Indicator, Plan, Standard
 from .terms import label
 from .travel import TravelTimes, travel_times
 from .units import read_units
+from .verify import verify
 from .workbook import write_workbook
 from .works import apply_projects
 
@@ -130,6 +131,7 @@ __all__ = [
     "to_wgs84",
     "travel_times",
     "two_step_floating_catchment",
+    "verify",
     "write_briefing",
     "write_workbook",
 ]

@@ -1,4 +1,4 @@
-"""The command: ``facility-coverage demo``, ``run county.toml``, ``check FILE…``, ``new-plan``."""
+"""The command: ``demo``, ``run county.toml``, ``check FILE…``, ``verify DIR``, ``new-plan``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from .county import County, CountyRun
 
+_LONGEST_SHOWN = 40
 ROLES = ("units", "demand", "facilities", "roads")
 
 _STEP_WORDS = {
@@ -30,9 +31,11 @@ _STEP_WORDS = {
     "travel_times": ("计算出行时间", "travel times"),
     "assess": ("评估覆盖", "verdicts and rates"),
     "projects": ("补短板工程", "shortfall projects"),
+    "after": ("项目完成后", "the county after them"),
     "isochrones": ("绘制等时圈", "isochrones"),
     "map": ("绘制地图", "map"),
     "workbook": ("写入工作簿", "workbook"),
+    "briefing": ("编写简报", "briefing"),
     "manifest": ("写入清单", "manifest"),
 }
 
@@ -72,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--datum", help="of coordinates: cgcs2000, gcj02, bd09, EPSG:4548, …")
     check.add_argument("--out", type=Path, help="also write the report as an Excel workbook")
     check.add_argument("--lang", choices=["zh", "en"], default="zh", help="language of the report")
+    again = commands.add_parser(
+        "verify", help="run a county again and say what differs from its outputs"
+    )
+    again.add_argument("folder", type=Path, help="outputs of an earlier run")
+    again.add_argument("--county", type=Path, help="the county's TOML file, if it was moved")
     new = commands.add_parser(
         "new-plan", help="write a plan file to begin with", description=_NEW_PLAN
     )
@@ -86,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "check":
             return _check(given)
+        if given.command == "verify":
+            return _verify(given)
         if given.command == "new-plan":
             return _new_plan(given)
         _run(_county(given))
@@ -117,6 +127,24 @@ def _check(given: argparse.Namespace) -> int:
     if given.out is not None:
         print(f"→ {report.save(given.out, lang=given.lang)}")
     return 1 if report.errors else 0
+
+
+def _verify(given: argparse.Namespace) -> int:
+    """Run again and print what differs; give 1 where something does."""
+    from .verify import verify  # noqa: PLC0415 - --help need not wait for it
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IntakeWarning)
+        found = verify(given.folder, county=given.county)
+    for row in found.itertuples():
+        print(f"{row.what}: {row.name}: {_short(row.was)} → {_short(row.now)}")
+    if found.empty:
+        print(f"{given.folder}: 一致 / the same")
+    return 1 if len(found) else 0
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + "…"
 
 
 def _new_plan(given: argparse.Namespace) -> int:

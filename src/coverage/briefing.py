@@ -19,7 +19,7 @@ from .errors import InputError, MissingDependencyError
 from .exports import export_pdf
 from .files import write_beside
 from .maps import source_line
-from .pictures import INK, PROJECT, coverage_figure, picture_font
+from .pictures import INK, PROJECT, coverage_figure, picture_font, save_figure
 from .projects import annual_tasks, project_summary
 from .terms import label, labels
 
@@ -181,7 +181,7 @@ def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], numbers: Seque
 def _figure(figure: Figure, caption: str) -> str:
     """Write a figure as vector drawing; the same report gives the same bytes."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    save_figure(figure, buffer, suffix=".svg", bbox_inches="tight")
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     return f"<figure>{drawn}<figcaption>{html.escape(caption)}</figcaption></figure>"

@@ -1,9 +1,11 @@
-"""The whole line for one county: from the files a TOML names to a map and a workbook."""
+"""The whole line for one county: from the files a TOML names to map, workbook and briefing."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -11,11 +13,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import geopandas as gpd
+import pyproj
 
 from .assessment import CoverageReport, assess
+from .briefing import write_briefing
 from .checking import reported
 from .conditions import add_elevation, close_roads
 from .demand import read_demand
@@ -37,8 +41,17 @@ from .tomlfile import check_keys, read_toml, require
 from .travel import travel_times
 from .units import read_units
 from .workbook import write_workbook
+from .works import apply_projects
 
-__all__ = ["County", "CountyRun", "check_county", "read_county", "run_county", "sample_as_county"]
+__all__ = [
+    "County",
+    "CountyRun",
+    "check_county",
+    "file_sha256",
+    "read_county",
+    "run_county",
+    "sample_as_county",
+]
 
 STEPS = (
     "units",
@@ -48,9 +61,11 @@ STEPS = (
     "travel_times",
     "assess",
     "projects",
+    "after",
     "isochrones",
     "map",
     "workbook",
+    "briefing",
     "manifest",
 )
 _NUMBER = (int, float)
@@ -73,6 +88,8 @@ _PACKAGES = (
     "shapely",
     "pyproj",
     "scipy",
+    "matplotlib",
+    "openpyxl",
     "networkx",
     "osmnx",
     "folium",
@@ -117,6 +134,7 @@ class County:
     circle_minutes: tuple[float, ...] = (5.0, 10.0, 15.0)
     out: Path = Path("facility-coverage")
     lang: str = "zh"
+    source: Path | None = None
 
     @property
     def files(self) -> dict[str, Path]:
@@ -143,6 +161,7 @@ class CountyRun:
     report: CoverageReport
     projects: gpd.GeoDataFrame
     tasks: gpd.GeoDataFrame
+    after: CoverageReport
     circles: gpd.GeoDataFrame
     intake: IntakeReport
     outputs: Mapping[str, Path]
@@ -295,11 +314,30 @@ def read_county(path: str | Path) -> County:
         circle_minutes=tuple(float(m) for m in minutes),
         out=folder / outputs.get("folder", "facility-coverage"),
         lang=lang,
+        source=path.resolve(),
     )
 
 
-def run_county(county: County, *, progress: Callable[[str], None] | None = None) -> CountyRun:
-    """Run the whole line for one county and write its map, workbook and manifest.
+class _Inputs(NamedTuple):
+    """What a county's files hold."""
+
+    units: gpd.GeoDataFrame
+    demand: gpd.GeoDataFrame | None
+    facilities: gpd.GeoDataFrame
+    roads: RoadNetwork
+    neighbours: gpd.GeoDataFrame | None
+    barriers: gpd.GeoDataFrame | None
+    sites: gpd.GeoDataFrame | None
+    links: gpd.GeoDataFrame | None
+
+
+def run_county(
+    county: County,
+    *,
+    progress: Callable[[str], None] | None = None,
+    made_on: dt.date | None = None,
+) -> CountyRun:
+    """Run the whole line for one county and write its map, workbook, briefing and manifest.
 
     Parameters
     ----------
@@ -307,30 +345,22 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
         From `read_county`.
     progress : callable, optional
         Told the name of each step (one of `STEPS`) as it begins.
+    made_on : datetime.date, optional
+        The date printed; by default today.
 
     Returns
     -------
     CountyRun
-        The report, the projects and their years, the circles, the files written and the seconds of
-        each step.
+        The report, the projects and their years, the report of the county after them, the circles,
+        the files written and the seconds of each step.
 
     Raises
     ------
     CoverageError
         Where an input or the plan cannot be used. Outputs are written whole or not at all.
     """
-    seconds: dict[str, float] = {}
-    clock = [time.perf_counter()]
-
-    def begin(step: str) -> None:
-        if running:
-            seconds[running[-1]] = round(time.perf_counter() - clock[-1], 3)
-        running.append(step)
-        clock.append(time.perf_counter())
-        if progress is not None:
-            progress(step)
-
-    running: list[str] = []
+    clock = _Clock(progress)
+    made_on = made_on or dt.date.today()  # noqa: DTZ011 - the reader's own day
     plan = load_plan(county.plan)
     for what, named, known in (
         ("kind", county.circle_kind, plan.kinds),
@@ -341,71 +371,113 @@ def run_county(county: County, *, progress: Callable[[str], None] | None = None)
                 f"{county.name}: [circles]: the plan knows no {what} {named!r}; "
                 f"it knows {', '.join(known)}"
             )
-    begin("units")
+    given = _read(county, plan, clock)
+    people = () if given.demand is None else (given.demand,)
+    intake = intake_report(given.units, *people, given.facilities, given.roads)
+    clock.begin("travel_times")
+    around: dict[str, Any] = {"barriers": given.barriers, **county.travel_options}
+    access = travel_times(
+        given.units, given.facilities, given.roads, plan, demand=given.demand, **around
+    )
+    clock.begin("assess")
+    report = assess(given.units, given.facilities, access, plan)
+    clock.begin("projects")
+    projects = propose_projects(
+        report,
+        given.roads,
+        candidates=given.sites,
+        links=given.links,
+        **county.project_options,
+    )
+    tasks = annual_tasks(projects, report, budgets=county.annual_budgets)
+    clock.begin("after")
+    after = apply_projects(report, projects, given.roads, links=given.links)
+    clock.begin("isochrones")
+    kind, mode = county.circle_kind or plan.kinds[0], plan.modes[county.circle_mode]
+    times = county.circle_minutes
+    circles = isochrones(
+        report.facilities, given.roads, kind=kind, mode=mode, minutes=times, **around
+    )
+    clock.begin("map")
+    drawn = coverage_map(
+        report,
+        circles=circles,
+        projects=projects,
+        after=after,
+        kind=kind,
+        lang=county.lang,
+        title=county.name,
+        context=given.neighbours,
+        drawn_on=made_on,
+    )
+    outputs = {"map": write_beside(county.out / "map.html", drawn.save)}
+    clock.begin("workbook")
+    outputs["workbook"] = write_workbook(
+        report, projects, county.out / "coverage.xlsx", lang=county.lang, tasks=tasks
+    )
+    clock.begin("briefing")
+    outputs["briefing"] = write_briefing(
+        report,
+        projects,
+        county.out / "briefing.html",
+        tasks=tasks,
+        after=after,
+        lang=county.lang,
+        made_on=made_on,
+    )
+    clock.begin("manifest")
+    manifest = {
+        **_manifest(county, report, projects, intake, outputs),
+        "made_on": made_on.isoformat(),
+        "seconds": clock.seconds,
+    }
+    text = json.dumps(manifest, ensure_ascii=False, indent=2)
+    outputs["manifest"] = write_beside(
+        county.out / "manifest.json", lambda name: Path(name).write_text(text, "utf-8")
+    )
+    return CountyRun(report, projects, tasks, after, circles, intake, outputs, clock.seconds)
+
+
+class _Clock:
+    """Tells of each step as it begins, and keeps how long the earlier ones took."""
+
+    def __init__(self, progress: Callable[[str], None] | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+        self._step = ""
+        self._since = time.perf_counter()
+
+    def begin(self, step: str) -> None:
+        """Begin a step."""
+        now = time.perf_counter()
+        if self._step:
+            self.seconds[self._step] = round(now - self._since, 3)
+        self._step, self._since = step, now
+        if self._progress is not None:
+            self._progress(step)
+
+
+def _read(county: County, plan: Plan, clock: _Clock) -> _Inputs:
+    """Read all a county's files."""
+
+    def layer(path: Path | None) -> gpd.GeoDataFrame | None:
+        return None if path is None else read_layer(path)
+
+    clock.begin("units")
     units = _read_units(county, plan)
-    begin("demand")
-    demand = _read_demand(county, units) if county.demand is not None else None
-    begin("facilities")
-    neighbours = read_layer(county.neighbours) if county.neighbours is not None else None
+    clock.begin("demand")
+    demand = None if county.demand is None else _read_demand(county, units)
+    clock.begin("facilities")
+    neighbours = layer(county.neighbours)
     facilities = _read_facilities(county, units, neighbours)
-    begin("roads")
+    clock.begin("roads")
     roads = _read_roads(county)
     if county.closures is not None:
         roads = close_roads(roads, read_layer(county.closures))
     if county.elevation is not None:
         roads = add_elevation(roads, county.elevation)
-    barriers = None if county.barriers is None else read_layer(county.barriers)
-    intake = intake_report(units, *(() if demand is None else (demand,)), facilities, roads)
-    begin("travel_times")
-    access = travel_times(
-        units, facilities, roads, plan, demand=demand, barriers=barriers, **county.travel_options
-    )
-    begin("assess")
-    report = assess(units, facilities, access, plan)
-    begin("projects")
-    projects = propose_projects(
-        report,
-        roads,
-        candidates=None if county.sites is None else read_layer(county.sites),
-        links=None if county.links is None else read_layer(county.links),
-        **county.project_options,
-    )
-    tasks = annual_tasks(projects, report, budgets=county.annual_budgets)
-    begin("isochrones")
-    kind = county.circle_kind or plan.kinds[0]
-    circles = isochrones(
-        report.facilities,
-        roads,
-        kind=kind,
-        mode=plan.modes[county.circle_mode],
-        minutes=county.circle_minutes,
-        barriers=barriers,
-        **county.travel_options,
-    )
-    begin("map")
-    drawn = coverage_map(
-        report,
-        circles=circles,
-        projects=projects,
-        kind=kind,
-        lang=county.lang,
-        title=county.name,
-        context=neighbours,
-    )
-    outputs = {"map": write_beside(county.out / "map.html", drawn.save)}
-    begin("workbook")
-    outputs["workbook"] = write_workbook(
-        report, projects, county.out / "coverage.xlsx", lang=county.lang
-    )
-    begin("manifest")
-    manifest = _manifest(county, report, projects, intake, outputs, seconds)
-    outputs["manifest"] = write_beside(
-        county.out / "manifest.json",
-        lambda name: Path(name).write_text(
-            json.dumps(manifest, ensure_ascii=False, indent=2), "utf-8"
-        ),
-    )
-    return CountyRun(report, projects, tasks, circles, intake, outputs, seconds)
+    others = [layer(path) for path in (county.barriers, county.sites, county.links)]
+    return _Inputs(units, demand, facilities, roads, neighbours, *others)
 
 
 def check_county(county: County) -> IntakeReport:
@@ -526,7 +598,14 @@ def _annual_budgets(table: Mapping[str, Any] | None, *, where: str) -> dict[int,
     return budgets
 
 
-def _sha256(path: Path) -> str:
+def _operation(report: CoverageReport) -> str:
+    """Give the PROJ operation that takes units to the roads' CRS."""
+    change = pyproj.Transformer.from_crs(report.units.crs, report.roads.crs, always_xy=True)
+    return str(change.definition or change.description)
+
+
+def file_sha256(path: Path) -> str:
+    """Give a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -537,19 +616,32 @@ def _manifest(
     projects: gpd.GeoDataFrame,
     intake: IntakeReport,
     outputs: Mapping[str, Path],
-    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Say what went in, what it was judged by, and what came out."""
     return {
         "county": county.name,
+        "county_file": None
+        if county.source is None
+        else os.path.relpath(county.source, county.out.resolve()),
+        "lang": county.lang,
         "stamp": report.stamp,
         "plan": {
             "plan_id": report.plan.plan_id,
             "name": report.plan.name_zh,
             "source": report.plan.source,
+            "standards": [
+                {
+                    "kind": standard.kind,
+                    "setting": standard.setting,
+                    "rule": standard.in_words("en"),
+                    "target": standard.target_share,
+                    "source": standard.source,
+                }
+                for standard in report.plan.standards
+            ],
         },
         "inputs": {
-            name: {"file": path.name, "sha256": _sha256(path)}
+            name: {"file": path.name, "sha256": file_sha256(path)}
             for name, path in county.files.items()
         },
         "rows": {
@@ -562,7 +654,11 @@ def _manifest(
         },
         "rows_read": [dict(each) for each in intake.rows],
         "findings": intake.table["severity"].value_counts().to_dict(),
-        "crs": {"units": report.units.crs.to_string(), "roads": report.roads.crs.to_string()},
+        "crs": {
+            "units": report.units.crs.to_string(),
+            "roads": report.roads.crs.to_string(),
+            "operation": _operation(report),
+        },
         "options": {
             "strict": county.strict,
             "repair": county.repair,
@@ -574,8 +670,7 @@ def _manifest(
             "python": platform.python_version(),
             **{name: version(name) for name in _PACKAGES},
         },
-        "seconds": dict(seconds),
         "outputs": {
-            name: {"file": path.name, "sha256": _sha256(path)} for name, path in outputs.items()
+            name: {"file": path.name, "sha256": file_sha256(path)} for name, path in outputs.items()
         },
     }

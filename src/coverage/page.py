@@ -7,6 +7,7 @@ as JSON and reaches the page only as text, never as markup.
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -108,12 +109,14 @@ class OfflineMap(folium.Map):
         )
         self._payload = payload
         self._lang = lang
+        self._id = hashlib.sha256(_safe_json(payload).encode()).hexdigest()[:32]
 
     def render(self, **kwargs: Any) -> None:
         """Write the page's parts into the figure that holds the map."""
         figure = self.get_root()
         if not isinstance(figure, Figure):
             raise TypeError("an OfflineMap can only be rendered inside a branca Figure")
+        _name_in_order(self)
         figure.title = html.escape(str(self._payload["title"]))
         figure.header.add_child(Verbatim(page_head()), name="facility_coverage_head")
         figure.html.add_child(
@@ -121,6 +124,16 @@ class OfflineMap(folium.Map):
             name=f"{self.get_name()}_page",
         )
         super().render(**kwargs)
+
+
+def _name_in_order(chart: OfflineMap) -> None:
+    """Give what stands on a map names that are the same each time; branca's own are random."""
+    waiting, number = list(chart._children.values()), 0  # noqa: SLF001 - branca has no other way
+    while waiting:
+        element = waiting.pop(0)
+        number += 1
+        element._id = f"{chart._id}_{number}"  # noqa: SLF001
+        waiting.extend(element._children.values())  # noqa: SLF001
 
 
 def _web_file(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import matplotlib as mpl
 import numpy as np
 import shapely
 from matplotlib import font_manager
@@ -145,12 +146,15 @@ def coverage_picture(
     figure = coverage_figure(
         report, projects=projects, kind=kind, basis=basis, lang=lang, title=title
     )
-    # No date of writing in the file: the same report gives the same bytes.
+    suffix = target.suffix.lower()
+    return write_beside(target, lambda name: save_figure(figure, name, suffix=suffix, dpi=dpi))
+
+
+def save_figure(figure: Figure, to: Any, *, suffix: str, **options: Any) -> None:
+    """Save a figure without date or random names: the same report gives the same bytes."""
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    return write_beside(
-        target,
-        lambda name: figure.savefig(name, dpi=dpi, metadata=metadata.get(target.suffix.lower())),
-    )
+    with mpl.rc_context({"svg.hashsalt": "facility-coverage"}):
+        figure.savefig(to, format=suffix.strip("."), metadata=metadata.get(suffix), **options)
 
 
 def coverage_figure(

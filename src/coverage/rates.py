@@ -189,7 +189,7 @@ def township_table(verdicts: pd.DataFrame, units: gpd.GeoDataFrame) -> pd.DataFr
     whole = summed(["kind"]).assign(township_code="", township="total")
     order = {kind: number for number, kind in enumerate(dict.fromkeys(verdicts["kind"]))}
     both = pd.concat([each, whole], ignore_index=True)
-    both = both.assign(_kind=both["kind"].map(order), _last=both["township"] == "total")
+    both = both.assign(_kind=both["kind"].map(order), _last=both["township_code"] == "")
     both = both.sort_values(["_kind", "_last", "township_code"], kind="stable")
     judged = both["ledger_covered"] + both["ledger_uncovered"] + both["ledger_unknown"]
     both["ledger_share"] = both["ledger_covered"] / judged.where(judged > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from .worksheets import (
     header_words,
     number_format,
     ratio,
+    save_book,
     start_sheet,
     sum_of,
     sum_where,
@@ -126,7 +128,7 @@ def write_workbook(
     finish(sheets["overview"], "1:2", freeze="A3", last=f"L{row}")
     book.properties.title = title
     book.properties.description = report.stamp
-    return write_beside(target, book.save)
+    return write_beside(target, partial(save_book, book))
 
 
 # -- coverage --------------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ def _townships(sheet: Worksheet, report: CoverageReport, lang: str, *, row: int)
     placed = write_table(sheet, table.assign(**filled.to_dict("series")), lang, row=row)
     counts = [name for name in table.columns[3:] if not str(name).endswith("share")]
     first = placed.first
-    for line in (placed.first + np.flatnonzero(table["township"] == "total")).tolist():
+    for line in (placed.first + np.flatnonzero(table["township_code"] == "")).tolist():
         formulas = {name: sum_of(placed.cells(name, first, line - 1), lang) for name in counts}
         for share, part, whole in (
             ("ledger_share", "ledger_covered", [name for name in ledger if name in counts]),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
+import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any, NamedTuple
@@ -31,6 +34,7 @@ __all__ = [
     "header_words",
     "number_format",
     "ratio",
+    "save_book",
     "start_sheet",
     "sum_of",
     "sum_where",
@@ -42,6 +46,8 @@ __all__ = [
     "write_totals",
 ]
 
+_SAVED_AT = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*(</dcterms:)")
+_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the first a ZIP archive knows
 _HEADER_FILL = PatternFill("solid", fgColor="DCE6EE")
 _TOTAL_FILL = PatternFill("solid", fgColor="F2F5F8")
 _THIN = Border(bottom=Side(style="thin", color="B8C4CE"))
@@ -338,3 +344,24 @@ def write_list(
     sheet.auto_filter.ref = placed.ref
     finish(sheet, f"1:{FIRST_ROW}", freeze=freeze)
     return placed
+
+
+def save_book(book: Workbook, path: str) -> None:
+    """Save a workbook without the time of saving: the same report gives the same bytes.
+
+    Parameters
+    ----------
+    book : openpyxl.Workbook
+        The workbook.
+    path : str
+        Where to write.
+    """
+    buffer = io.BytesIO()
+    book.save(buffer)
+    with zipfile.ZipFile(buffer) as made, zipfile.ZipFile(path, "w") as kept:
+        for entry in made.infolist():
+            content = made.read(entry)
+            if entry.filename == "docProps/core.xml":
+                content = _SAVED_AT.sub(rb"\g<1>1980-01-01T00:00:00Z\g<2>", content)
+            named = zipfile.ZipInfo(entry.filename, date_time=_NO_TIME)
+            kept.writestr(named, content, compress_type=zipfile.ZIP_DEFLATED)
