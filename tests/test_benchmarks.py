@@ -147,6 +147,7 @@ def run_engine(out, *options):
     return done.stdout, json.loads(out.read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(modules, tmp_path):
     engine, networks, _ = modules
     groups = ["nearest", "cold", "snap", "read", "reach"]
@@ -172,6 +173,7 @@ def test_the_command_prints_a_table_and_writes_json(modules, tmp_path):
     assert figures["network"]["seed"] == networks.SEED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "key"),
     [
@@ -184,6 +186,7 @@ def test_the_command_runs_the_other_groups(group, key, tmp_path):
     assert run_engine(tmp_path / "engine.json", "--only", group)[1][key] > 0
 
 
+@pytest.mark.slow
 def test_siting_is_measured_beside_spopt(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "siting.py"), "--quick"]
     out = tmp_path / "siting.json"
