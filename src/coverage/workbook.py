@@ -186,11 +186,11 @@ def _townships(sheet: Worksheet, report: CoverageReport, lang: str, *, row: int)
             ("reachable_share", "reachable_covered", ["units"]),
             ("people_share", "people_covered", ["people"]),
         ):
-            names = (placed.at(name, line) for name in whole)
-            formulas[share] = ratio(placed.at(part, line), names)
-        kind = placed.sheet[placed.at("kind", line)].value
+            names = (placed.cell(name, line) for name in whole)
+            formulas[share] = ratio(placed.cell(part, line), names)
+        kind = placed.sheet[placed.cell("kind", line)].value
         write_total(placed, line, kind, formulas)
-        write_text(sheet[placed.at("township", line)], label("workbook", "total", lang))
+        write_text(sheet[placed.cell("township", line)], label("workbook", "total", lang))
         first = line + 1
     return placed
 
@@ -361,7 +361,7 @@ def _projects(sheet: Worksheet, pool: pd.DataFrame, lang: str) -> None:
     due = {name: sum_where(placed.cells(name), placed.cells("in_quota"), yes) for name in _SUMMED}
     write_total(placed, placed.last + 2, label("workbook", "due", lang), due)
     # The columns after the remarks are keys to the other sheets, and are not printed.
-    last = placed.at("remarks", placed.last + 2)
+    last = placed.cell("remarks", placed.last + 2)
     finish(sheet, f"1:{FIRST_ROW}", freeze="C5", last=last)
 
 
@@ -485,14 +485,14 @@ def _years(
     placed = write_table(sheet, table, lang, row=row)
     years = dated.cells("year")
     for line, year in enumerate(table["year"], start=placed.first):
-        key = placed.at("year", line)
+        key = placed.cell("year", line)
         formulas = {name: sum_where(dated.cells(name), years, key) for name in _SUMMED}
         formulas["tasks"] = f"=COUNTIF({years},{key})"
         if now and year != undated:
             gained = placed.cells("units_gained", placed.first, line).split("!")[1]
             formulas["cumulative_share"] = f"=({now[0]}+SUM({gained}))/{now[1]}"
         for name, formula in formulas.items():
-            cell = sheet[placed.at(name, line)]
+            cell = sheet[placed.cell(name, line)]
             cell.value, cell.number_format = formula, number_format(name)
             cell.alignment = Alignment(horizontal="right")
     write_totals(placed, placed.last + 1, ["tasks", *_SUMMED], lang)

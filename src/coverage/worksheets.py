@@ -189,7 +189,7 @@ class Placed(NamedTuple):
     first: int
     last: int
 
-    def at(self, name: str, row: int) -> str:
+    def cell(self, name: str, row: int) -> str:
         """Give one cell."""
         return f"{self.letters[name]}{row}"
 
@@ -279,7 +279,7 @@ def _colour(placed: Placed, lang: str) -> None:
     for name, letter in placed.letters.items():
         where = f"{letter}{placed.first}:{letter}{placed.last}"
         if name == "reachable_state" and "beyond_minutes" in placed.letters:
-            beyond = f"${placed.at('beyond_minutes', placed.first)}"
+            beyond = f"${placed.cell('beyond_minutes', placed.first)}"
             near = f"AND(ISNUMBER({beyond}),{beyond}<={_NEAR_MINUTES})"
             rules.add(where, FormulaRule(formula=[near], stopIfTrue=True, **_look(_AMBER)))
         group = _TERM_COLUMNS.get(name, "")
@@ -316,7 +316,7 @@ def write_total(placed: Placed, row: int, words: str, formulas: Mapping[str, str
         cell = placed.sheet[f"{letter}{row}"]
         cell.font, cell.fill, cell.border = _bold(), _TOTAL_FILL, _ABOVE
     for name, formula in formulas.items():
-        cell = placed.sheet[placed.at(name, row)]
+        cell = placed.sheet[placed.cell(name, row)]
         cell.value, cell.number_format = formula, number_format(name)
         cell.alignment = Alignment(horizontal="right", vertical="center")
     cell = write_text(placed.sheet[f"A{row}"], words)
