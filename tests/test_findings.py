@@ -9,6 +9,7 @@ from string import Formatter
 import pytest
 
 import facility_coverage as fc
+from facility_coverage.errors import Finding, InputError
 from facility_coverage.intake import catalogue
 
 SOURCE = Path(fc.__file__).parent
@@ -92,3 +93,16 @@ def test_findings_stored_without_codes_still_open(tmp_path):
     report = fc.intake_report(again)
     assert report.summary("zh")["rule"].tolist() == ["a rule"]
     assert "a rule → a cure" in report.text("zh")
+
+
+def test_many_rows_that_break_one_rule_are_one_line():
+    one = Finding("error", "a: rule", "a cure", "f.csv", field="kind", row=7, value="x")
+    many = [Finding("error", "the kind", "say it", "f.csv", field="kind", row=n) for n in range(9)]
+    told = str(InputError("10 faults", [*many, one]))
+    assert "f.csv, field kind, rows 0, 1, 2, 3, 4, … (9 in all): the kind → say it" in told
+    assert "f.csv, row 7, field kind, value 'x': a: rule → a cure" in told
+    assert len(told.splitlines()) == 3
+    different = [Finding("error", f"rule {n}", "c", "f.csv", row=n) for n in range(30)]
+    told = str(InputError("30 faults", different))
+    assert len(told.splitlines()) == 22
+    assert told.endswith("… and 10 more (see .findings)")

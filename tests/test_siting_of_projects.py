@@ -237,6 +237,17 @@ def test_best_value_takes_what_gains_most_for_its_cost(assessed, valley):
         fc.propose_projects(report, roads, costs=COSTS, objective="best_value", quota=7)
 
 
+def test_what_is_shared_is_reached_with_minutes_to_spare(assessed, valley):
+    report, roads = assessed(), valley[3]
+    # 乙 reaches A in 15.0 of 15 minutes: with one to spare nothing is near enough to share.
+    projects = fc.propose_projects(report, roads, spare_minutes=1.0)
+    assert len(due(projects)) == 4
+    assert "sharing" not in due(projects).values()
+    assert projects.attrs["siting"]["works"] == 4
+    with pytest.raises(fc.InputError, match="spare_minutes= must be minutes"):
+        fc.propose_projects(report, roads, spare_minutes=-1)
+
+
 def test_what_is_locked_is_done_and_what_is_forbidden_is_not(assessed, valley):
     report, roads = assessed(), valley[3]
     locked = fc.propose_projects(report, roads, locked=[CODES["戊"]])

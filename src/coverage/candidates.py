@@ -79,6 +79,7 @@ def site_candidates(
     sites: gpd.GeoDataFrame | None = None,
     links: gpd.GeoDataFrame | None = None,
     costs: Mapping[str, tuple[float, float]] | None = None,
+    spare_minutes: float = 0.0,
 ) -> Candidates:
     """List what could be done for villages that fail, and whom each would serve.
 
@@ -97,6 +98,9 @@ def site_candidates(
         Road links that could be built, with a column `cost` where known (see `link_roads`).
     costs : mapping of str to (float, float), optional
         By nature, the fixed cost and the cost of each m² added, in 10,000 yuan.
+    spare_minutes : float
+        How much within the limit a village must reach what it is to share, so that slower roads do
+        not undo it.
 
     Returns
     -------
@@ -121,6 +125,8 @@ def site_candidates(
     >>> sorted(found.table["nature"].unique())
     ['extension', 'new_build', 'operation', 'sharing']
     """
+    if not 0 <= spare_minutes < np.inf:
+        raise InputError(f"spare_minutes= must be minutes of at least 0, not {spare_minutes!r}")
     standard = _rule(report)
     # The quota is of rural units; what is not known is verified first.
     asked = (short["project"] == "village") & (short["setting"] == "rural")
@@ -136,11 +142,13 @@ def site_candidates(
     ]
     table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     table = gpd.GeoDataFrame(table, geometry="geometry", crs=report.units.crs)
-    reach = _reach(report, roads, standard, table.geometry, villages["unit_code"])
+    reach = _reach(report, roads, standard, table.geometry, villages["unit_code"], spare_minutes)
     reach = _with_own(reach, table, villages)
     link_hosts: Mapping[str, Mapping[str, str]] = {}
     if links is not None:
-        added, columns, link_hosts = _road_links(report, roads, standard, links, villages)
+        added, columns, link_hosts = _road_links(
+            report, roads, standard, links, villages, spare_minutes
+        )
         table = gpd.GeoDataFrame(
             pd.concat([table, added], ignore_index=True), geometry="geometry", crs=table.crs
         )
@@ -303,6 +311,7 @@ def _reach(
     standard: Standard,
     places: gpd.GeoSeries,
     codes: pd.Series,
+    spare_minutes: float,
 ) -> csr_array:
     """Tell from which villages enough people reach which places within the standard."""
     demand, options = report.demand, report.access.options
@@ -322,6 +331,7 @@ def _reach(
     for alternative in standard.alternatives:
         mode = report.plan.modes[alternative.mode]
         limit = alternative.limit_minutes(report.plan.modes) + ROUNDING
+        limit = max(limit - spare_minutes, 0.0)
         way = report.access.way(standard, alternative)
         if alternative.measure == "straight":
             apart = shapely.STRtree(homes).query(sites, "dwithin", distance=alternative.metres)
@@ -369,10 +379,12 @@ def _road_links(
     standard: Standard,
     links: gpd.GeoDataFrame,
     villages: pd.DataFrame,
+    spare_minutes: float,
 ) -> tuple[gpd.GeoDataFrame, NDArray[np.bool_], dict[str, dict[str, str]]]:
     """Give the links, which villages each lets share a facility that has room, and which one."""
     hosts = _hosts(report)
-    before = _reach(report, roads, standard, hosts.geometry, villages["unit_code"]).toarray()
+    codes_of = villages["unit_code"]
+    before = _reach(report, roads, standard, hosts.geometry, codes_of, spare_minutes).toarray()
     known = villages["households"].notna().to_numpy()
     columns, room = [], []
     names = hosts["facility_id"].to_numpy(dtype=object)
@@ -380,7 +392,7 @@ def _road_links(
     shared: dict[str, dict[str, str]] = {}
     for position in range(len(links)):
         linked = link_roads(roads, links.iloc[[position]])
-        after = _reach(report, linked, standard, hosts.geometry, villages["unit_code"]).toarray()
+        after = _reach(report, linked, standard, hosts.geometry, codes_of, spare_minutes).toarray()
         opened = after & ~before.any(axis=1)[:, None] & known[:, None]
         columns.append(opened.any(axis=1))
         served = np.flatnonzero(opened.any(axis=1))

@@ -74,6 +74,7 @@ _PROJECT_OPTIONS = {
     "budget": _NUMBER,
     "quota": int,
     "objective": str,
+    "spare_minutes": _NUMBER,
     "max_gap": _NUMBER,
     "seconds": _NUMBER,
     "locked": list,

@@ -6,8 +6,8 @@ Each is a `CoverageError` and also the builtin a caller would expect (`ValueErro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 __all__ = [
     "ConfigError",
@@ -23,6 +23,9 @@ __all__ = [
     "OutputError",
     "PlanError",
 ]
+
+_SHOWN = 20  # lines of an error; all findings are in it
+_MANY = 5  # rows that break one rule are told of together
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,29 @@ class InputError(CoverageError, ValueError):
 
     def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
         self.findings: tuple[Finding, ...] = tuple(findings)
-        shown = [f"  - {finding}" for finding in self.findings[:20]]
-        if len(self.findings) > len(shown):
-            shown.append(f"  - … and {len(self.findings) - len(shown)} more (see .findings)")
+        lines = list(_lines(self.findings))
+        shown = [f"  - {line}" for line, _ in lines[:_SHOWN]]
+        rest = sum(count for _, count in lines[_SHOWN:])
+        if rest:
+            shown.append(f"  - … and {rest} more (see .findings)")
         super().__init__("\n".join([message, *shown]))
+
+
+def _lines(findings: Sequence[Finding]) -> Iterator[tuple[str, int]]:
+    """Give findings as lines, many rows that break one rule as one, with how many each tells of."""
+    alike: dict[tuple[str, ...], list[Finding]] = {}
+    for each in findings:
+        key = (each.file, each.sheet, each.field, each.rule, each.cure)
+        alike.setdefault(key, []).append(each)
+    for group in alike.values():
+        if len(group) < _MANY:
+            yield from ((str(each), 1) for each in group)
+            continue
+        rows = ", ".join(str(each.row) for each in group[:_MANY] if each.row is not None)
+        told = replace(group[0], row=None, value="")
+        words = f"rows {rows}, … ({len(group)} in all)" if rows else f"{len(group)} times"
+        place, rule = str(told).split(": ", 1)
+        yield f"{place}, {words}: {rule}", len(group)
 
 
 class IntakeWarning(UserWarning):

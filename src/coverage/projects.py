@@ -72,6 +72,7 @@ def propose_projects(
     objective: str | None = None,
     locked: Collection[str] = (),
     forbidden: Collection[str] = (),
+    spare_minutes: float = 0.0,
     max_gap: float = 0.0,
     seconds: float = 60.0,
 ) -> gpd.GeoDataFrame:
@@ -103,6 +104,9 @@ def propose_projects(
         fewest sites.
     locked, forbidden : collection of str
         Candidates (see `site_candidates`), or units whose own works must, or must not, be done.
+    spare_minutes : float
+        How much within the limit a village must reach what it is to share: with 0 slower roads may
+        undo agreements that only just hold.
     max_gap : float
         How far from the proven optimum the answer may be, e.g. 0.01.
     seconds : float
@@ -155,7 +159,15 @@ def propose_projects(
     """
     objective = _objective(objective, costs, budget, quota)
     short = shortfalls(report)
-    found = site_candidates(report, roads, short, sites=candidates, links=links, costs=costs)
+    found = site_candidates(
+        report,
+        roads,
+        short,
+        sites=candidates,
+        links=links,
+        costs=costs,
+        spare_minutes=spare_minutes,
+    )
     quota = village_quota(report, short) if quota is None else quota
     siting = _solve(
         found,
