@@ -109,7 +109,7 @@ def open_page(browser):
     """Open a file at a size; afterwards nothing was asked of the network, nothing complained."""
     asked, complaints, contexts = [], [], []
 
-    def opener(target, width=1366, height=768):
+    def opener(target, width=1366, height=768, ready='[data-ready="true"]'):
         context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         context.set_offline(True)
@@ -145,7 +145,7 @@ def open_page(browser):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
         page.goto(own)
-        page.wait_for_selector('[data-ready="true"]')
+        page.wait_for_selector(ready)
         return page
 
     yield opener
@@ -516,3 +516,19 @@ def test_english_page(open_page, fake, tmp_path):
     legend = page.locator(".fc-legend").inner_text()
     assert "not covered (gap)" in legend
     assert not any("\u4e00" <= character <= "\u9fff" for character in legend)
+
+
+def test_the_briefing_opens_offline_and_prints_on_pages(open_page, report, projects, tmp_path):
+    target = fc.write_briefing(report, projects, tmp_path / "briefing.html")
+    page = open_page(target, 1366, 768, ready=".fc-brief")
+    assert page.locator("figure svg").count() == 3
+    assert "60.3%" in page.locator(".fc-figure-card").first.inner_text()
+    assert page.evaluate(CONTRAST.replace(".fc-page", ".fc-brief")) == []
+    assert page.locator("html").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    page.emulate_media(media="print")
+    for figure in page.locator("figure").all():  # whole on a sheet of A4 upright
+        box = figure.bounding_box()
+        assert box["height"] < 1.35 * box["width"]
+    page.set_viewport_size({"width": 420, "height": 800})
+    page.emulate_media(media="screen")
+    assert page.locator("html").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
