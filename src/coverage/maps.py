@@ -26,9 +26,11 @@ from .terms import LANGUAGES, label, labels
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from .assessment import CoverageReport
 
-__all__ = ["coverage_map", "road_class", "source_line"]
+__all__ = ["coverage_map", "road_class", "shown_states", "source_line"]
 
 WGS84 = "EPSG:4326"
 
@@ -544,16 +546,37 @@ def _shown_reachable(state: str, reason: str, minutes: Any, limit: Any) -> int:
     return _STATES.index(state if state in _STATES else "unknown")
 
 
-def _shared_facilities(facilities: gpd.GeoDataFrame) -> dict[Hashable, tuple[bool, Any]]:
-    return {
-        row_id: (status == "shared", unit)
-        for row_id, status, unit in zip(
-            _column(facilities, "facility_id"),
-            _column(facilities, "status"),
-            _column(facilities, "unit_code"),
-            strict=True,
-        )
-    }
+def shown_states(report: CoverageReport, kind: str, basis: str) -> NDArray[np.object_]:
+    """Give each unit's state as it is drawn: what is shared, or hardly late, is told apart.
+
+    Parameters
+    ----------
+    report : CoverageReport
+        Its verdicts.
+    kind : str
+        A facility kind.
+    basis : {"ledger", "reachable"}
+        The basis.
+
+    Returns
+    -------
+    ndarray of str
+        In the order of ``report.units``; ``"unknown"`` where there is no verdict.
+    """
+    rows = report.verdicts[report.verdicts["kind"] == kind].drop_duplicates("unit_code")
+    rows = rows.set_index("unit_code").reindex(report.units["unit_code"])
+    state = rows[f"{basis}_state"].fillna("unknown").to_numpy(dtype=object)
+    state = np.where(np.isin(state, _STATES), state, "unknown")
+    if basis == "ledger":
+        known = report.facilities.drop_duplicates("facility_id").set_index("facility_id")
+        used = known[["status", "unit_code"]].reindex(rows["ledger_facility_id"]).astype(object)
+        keeper = used["unit_code"].fillna("").to_numpy(dtype=object)
+        elsewhere = (keeper != "") & (keeper != rows.index.to_numpy(dtype=object))
+        shared = elsewhere | (used["status"] == "shared").to_numpy(dtype=bool)
+        return np.where((state == "covered") & shared, "shared", state)
+    over = (rows["minutes"] - rows["limit_minutes"]).to_numpy(dtype=float)
+    near = (over <= _NEAR_MINUTES) & rows["reachable_reason"].fillna("").isin(["", "too_far"])
+    return np.where((state == "uncovered") & near, "near", state)
 
 
 def _verdict_columns(
@@ -563,31 +586,16 @@ def _verdict_columns(
     facility_at: Mapping[Hashable, int],
 ) -> list[dict[str, Any]]:
     """Give for each kind its verdicts as columns in the order of the units."""
-    sharing = _shared_facilities(report.facilities)
     size = len(report.units)
     columns = []
     for kind in kinds:
         rows = report.verdicts[report.verdicts["kind"] == kind]
         rows = rows.drop_duplicates("unit_code").set_index("unit_code")
         rows = rows.reindex(report.units["unit_code"]).reset_index()
-        ledger = []
-        for code, state, facility in zip(
-            rows["unit_code"], rows["ledger_state"], rows["ledger_facility_id"], strict=True
-        ):
-            is_shared, keeper = sharing.get(facility, (False, code))
-            if state == "covered" and (is_shared or (not _missing(keeper) and keeper != code)):
-                state = "shared"  # noqa: PLW2901 - the shown state refines the stored one
-            ledger.append(_STATES.index(state) if state in _STATES else _STATES.index("unknown"))
-        reachable = [
-            _shown_reachable(*row)
-            for row in zip(
-                rows["reachable_state"],
-                rows["reachable_reason"],
-                rows["minutes"],
-                rows["limit_minutes"],
-                strict=True,
-            )
-        ]
+        ledger, reachable = (
+            [_STATES.index(state) for state in shown_states(report, kind, basis)]
+            for basis in _BASES
+        )
         columns.append(
             {
                 "ledger": ledger,

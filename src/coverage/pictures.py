@@ -19,7 +19,7 @@ from matplotlib.path import Path as Outline
 
 from .errors import InputError, MissingDependencyError
 from .files import write_beside
-from .maps import road_class, source_line
+from .maps import road_class, shown_states, source_line
 from .terms import label, labels
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ _FONTS = (
     "Arial Unicode MS",
 )
 _NATURE_MARKS = {"new_build": "s", "extension": "h", "sharing": "o", "operation": "^"}
-_NEAR_MINUTES = 5.0
 _SUFFIXES = (".png", ".svg", ".pdf", ".jpg")
 
 
@@ -206,24 +205,6 @@ def coverage_figure(
     source = f"{text['source']}{text['colon']}{source_line(report, text)}"
     figure.text(0.98, 0.02, source, family=font, size=8, ha="right", color="#4d5762")
     return figure
-
-
-def shown_states(report: CoverageReport, kind: str, basis: str) -> np.ndarray:
-    """Give each unit's state as drawn: sharing and what is hardly late are told apart."""
-    rows = report.verdicts[report.verdicts["kind"] == kind].set_index("unit_code")
-    rows = rows.reindex(report.units["unit_code"])
-    state = rows[f"{basis}_state"].fillna("unknown").to_numpy(dtype=object)
-    if basis == "ledger":
-        keeper = report.facilities.set_index("facility_id")
-        used = keeper.reindex(rows["ledger_facility_id"])
-        owner = used["unit_code"].fillna("").to_numpy(dtype=object)
-        own = (owner == rows.index.to_numpy(dtype=object)) & (
-            used["status"].fillna("").to_numpy(dtype=object) != "shared"
-        )
-        return np.where((state == "covered") & ~own, "shared", state)
-    late = rows["minutes"] <= rows["limit_minutes"] + _NEAR_MINUTES
-    reason = rows["reachable_reason"].fillna("").isin(["", "too_far"])
-    return np.where((state == "uncovered") & late & reason, "near", state)
 
 
 def _outline(shape: Any) -> Outline:
