@@ -103,17 +103,20 @@ def partition_facilities(
 
     Notes
     -----
-    Kept are the facilities within the buffer, those whose `unit_code` begins with the county's
-    code wherever they are (or whether they are anywhere), and the hosts these share. Beyond the
-    county's units they count as outside (县外), as in any run.
+    Kept are the facilities within the buffer, those of the county's own units wherever they are (or
+    whether they are anywhere), and the hosts these share. A unit is the county's where its code
+    begins with the county's, or, with ``units=``, where it lies. Beyond the county's units they
+    count as outside (县外), as in any run.
     """
     table = read_facilities(facilities, **reading)
     frame = table.to_crs(table.estimate_utm_crs()) if table.crs.is_geographic else table
     shapes = np.asarray(frame.geometry.array)
     codes, rows, kept = table["unit_code"].fillna("").astype(str), [], {}
     outlines = _outlines(counties, frame.crs)
+    own = _units_of(outlines, reading.get("units"), frame.crs)
     for code, outline in outlines.items():
-        mine = shapely.dwithin(shapes, outline, buffer_m) | codes.str.startswith(code).to_numpy()
+        mine = shapely.dwithin(shapes, outline, buffer_m)
+        mine |= codes.str.startswith(code).to_numpy() | codes.isin(own[code]).to_numpy()
         kept[code] = mine | table["facility_id"].isin(table["served_by"][mine].dropna()).to_numpy()
     _refuse_empty({code: np.flatnonzero(mine) for code, mine in kept.items()}, "facility")
     for code, mine in kept.items():
@@ -121,6 +124,17 @@ def partition_facilities(
         away = shapely.distance(shapes[mine], outlines[code]) > 0
         rows.append((code, path, int(mine.sum()), int(away.sum())))
     return pd.DataFrame(rows, columns=["county_code", "facilities", "rows", "rows_outside"])
+
+
+def _units_of(
+    outlines: Mapping[str, Any], units: gpd.GeoDataFrame | None, crs: Any
+) -> dict[str, list[str]]:
+    """Give the codes of the units that lie in each county."""
+    if units is None:
+        return {code: [] for code in outlines}
+    places = np.asarray(units.geometry.to_crs(crs).representative_point().array)
+    codes = units["unit_code"].to_numpy(dtype=object)
+    return {code: codes[shapely.within(places, each)].tolist() for code, each in outlines.items()}
 
 
 def _pieces(u: np.ndarray[Any, Any], v: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
