@@ -212,15 +212,17 @@ def _outcomes(
 def _run(county: CountyInputs, out: Path, projects: bool) -> dict[str, Any]:  # noqa: FBT001
     """Run one county on a worker; whatever is wrong with it is an outcome too."""
     start, steps = time.perf_counter(), ["inputs"]
+    clock = _Clock(steps.append)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", IntakeWarning)  # counted in the county's done file
-            failure = _compute(county, out, _Clock(steps.append), projects=projects)
+            failure = _compute(county, out, clock, projects=projects)
         outcome = _outcome(county, "computed", failure=failure)
     except Exception as fault:  # noqa: BLE001 - no county stops another
         outcome = _outcome(county, "failed", failure=_failure(county, steps[-1], fault))
     gc.collect()
-    return {**outcome, "seconds": round(time.perf_counter() - start, 3), "peak_mb": _peak_mb()}
+    took = {"seconds": round(time.perf_counter() - start, 3), "peak_mb": _peak_mb()}
+    return {**outcome, **took, "steps": clock.seconds}
 
 
 def _compute(
@@ -228,6 +230,9 @@ def _compute(
 ) -> dict[str, str] | None:
     """Assess a county and write its parts; the last of all says that it is complete."""
     code, county = inputs.county_code, inputs.county
+    done = _is_done(inputs, out, projects=projects)
+    if done is not None:  # by a worker that died before it could say so
+        return done["failure"]
     _discard(out, code)
     run = _identity(inputs, projects=projects)
     plan = load_plan(county.plan)
@@ -355,6 +360,6 @@ def _write_log(out: Path, outcomes: Mapping[str, Mapping[str, Any]]) -> pd.DataF
     log = read_json(out / "log.json", {})
     for code, each in sorted(outcomes.items()):
         if each["state"] != "kept":
-            log[code] = {name: each.get(name) for name in ("state", "seconds", "peak_mb")}
+            log[code] = {name: each.get(name) for name in ("state", "seconds", "peak_mb", "steps")}
     _write_json(log, out / "log.json")
     return pd.DataFrame(failures, columns=list(_FAILURE))

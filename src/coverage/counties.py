@@ -21,7 +21,8 @@ __all__ = ["CountyInputs", "layer_files", "preflight", "read_counties"]
 FILES = ("units", "facilities", "roads", "demand")
 _NEEDED = ("county_code", "name", "units", "facilities", "roads", "plan")
 # Of one county: at least, for 1,000 road edges, for 1,000 units. Measured as `preflight` says.
-_SECONDS, _MEGABYTES = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+_SECONDS, _MEGABYTES = (0.48, 0.036, 0.26), (399.0, 0.97, 162.0)
+_SITING_SECONDS = 60.0  # the limit of `propose_projects`
 
 
 @dataclass(frozen=True)
@@ -153,14 +154,18 @@ def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a county: `county_code, name, bytes, units, road_edges, seconds, megabytes,
-        problem`. Counts come from the headers of the files; missing where they do not tell.
+        One row a county: `county_code, name, bytes, units, road_edges, seconds` (without
+        projects), `seconds_at_most` (with their siting, up to its limit), `megabytes` (the peak of
+        a worker), `problem`. Counts come from the headers of the files; missing where they do not
+        tell.
 
     Notes
     -----
-    ``seconds`` and ``megabytes`` (the peak of a worker) are straight lines in edges and units,
-    fitted by ``benchmarks/province.py --fit`` to COEFFICIENTS.
-    Expect half to twice that elsewhere.
+    0.48 s + 0.036 s for 1,000 edges + 0.26 s for 1,000 units, and 399 MB + 0.97 MB + 162 MB:
+    fitted by ``benchmarks/province.py --fit`` to six counties of 4,000 to 281,000 edges and 40 to
+    900 units with 5 points each, one at a time in a fresh worker, on one shared core of a server
+    of 2026 (plan ``luanping-2025``, prepared roads); there within 16 %, elsewhere expect half to
+    three times that. The siting of projects took 0.1 to 11 s of its own, by how hard it is.
     """
     rows = []
     for each in counties:
@@ -168,11 +173,13 @@ def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:
         size = sum(_bytes(path) for path in each.files.values())
         units, edges = (_count(each.county, name) for name in ("units", "roads"))
         by = np.array([1.0, edges / 1000, units / 1000])
-        cost = [float(by @ np.array(line)) for line in (_SECONDS, _MEGABYTES)]
+        seconds, megabytes = (float(by @ np.array(line)) for line in (_SECONDS, _MEGABYTES))
+        at_most = seconds + each.county.project_options.get("seconds", _SITING_SECONDS)
+        cost = (seconds, at_most, megabytes)
         problem = f"there is no {', '.join(missing)}" if missing else ""
         rows.append((each.county_code, each.name, size, units, edges, *cost, problem))
-    names = ["county_code", "name", "bytes", "units", "road_edges", "seconds", "megabytes"]
-    return pd.DataFrame(rows, columns=[*names, "problem"])
+    names = ["county_code", "name", "bytes", "units", "road_edges", "seconds", "seconds_at_most"]
+    return pd.DataFrame(rows, columns=[*names, "megabytes", "problem"])
 
 
 def layer_files(path: Path) -> list[Path]:
