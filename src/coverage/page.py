@@ -20,11 +20,15 @@ from branca.element import Element, Figure
 from folium.template import Template
 
 from .errors import MissingDependencyError
+from .terms import labels
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["OfflineMap", "Verbatim", "page_head"]
+__all__ = ["LANGUAGE_TAGS", "LegendMap", "OfflineMap", "Verbatim", "page_head"]
+
+LANGUAGE_TAGS = {"zh": "zh-CN", "en": "en"}
+INK = "#1b2733"
 
 _LEAFLET = "django-js-lib-leaflet"
 
@@ -126,6 +130,64 @@ class OfflineMap(folium.Map):
         super().render(**kwargs)
 
 
+class LegendMap(OfflineMap):
+    """An offline map of folium's own layers, with a title, a legend and the stamps around it.
+
+    Its payload has `title`, `subtitle`, `stamp`, `source` and `date` as text, and `legend` as
+    markup.
+    """
+
+    _template = Template(
+        """
+        {% macro script(this, kwargs) %}
+            var {{ this.get_name() }} = L.map({{ this.get_name()|tojson }}, {
+                center: {{ this.location|tojson }},
+                ...{{ this.options|tojavascript }}
+            });
+            L.control.scale({imperial: false}).addTo({{ this.get_name() }});
+        {% endmacro %}
+        """
+    )
+
+    def render(self, **kwargs: Any) -> None:
+        """Write the page's parts into the figure that holds the map."""
+        figure = self.get_root()
+        if not isinstance(figure, Figure):
+            raise TypeError("the map can only be rendered inside a branca Figure")
+        _name_in_order(self)
+        figure.title = html.escape(str(self._payload["title"]))
+        figure.header.add_child(Verbatim(page_head()), name="facility_coverage_head")
+        body = _legend_body(self._payload, name=self.get_name(), lang=self._lang)
+        figure.html.add_child(Verbatim(body), name=f"{self.get_name()}_page")
+        super(OfflineMap, self).render(**kwargs)
+
+
+def _legend_body(payload: Mapping[str, Any], *, name: str, lang: str) -> str:
+    """Give the page around the map as markup."""
+    text = labels("map", lang)
+    safe = {key: html.escape(str(payload[key])) for key in ("title", "subtitle", "stamp", "source")}
+    north = (
+        '<svg width="24" height="32" viewBox="0 0 24 32" aria-hidden="true">'
+        f'<path d="M12 1L20 31L12 25Z" fill="{INK}"/>'
+        f'<path d="M12 1L4 31L12 25Z" fill="#fff" stroke="{INK}"/></svg>'
+    )
+    corner = "position:absolute;z-index:800"
+    return f"""
+<div class="fc-page" id="{name}_page" lang="{LANGUAGE_TAGS[lang]}">
+  <header class="fc-head"><h1 class="fc-title">{safe["title"]}</h1>
+  <p class="fc-subtitle"><span>{safe["subtitle"]}</span></p></header>
+  <div class="fc-main"><div class="fc-stage">
+    <div class="folium-map" id="{name}"></div>
+    <div class="fc-north" style="{corner};right:10px;top:10px">{north}{text["north"]}</div>
+    <div class="fc-legend" style="{corner};left:10px;bottom:32px">{payload["legend"]}</div>
+  </div></div>
+  <footer class="fc-foot"><span class="fc-stamp">{safe["stamp"]}</span>
+  <span class="fc-source">{text["source"]}{text["colon"]}{safe["source"]}</span>
+  <span>{text["drawn_on"]}{text["colon"]}{payload["date"]}</span></footer>
+</div>
+"""
+
+
 def _name_in_order(chart: OfflineMap) -> None:
     """Give what stands on a map names that are the same each time; branca's own are random."""
     waiting, number = list(chart._children.values()), 0  # noqa: SLF001 - branca has no other way
@@ -222,7 +284,7 @@ def _page_body(payload: Mapping[str, Any], *, name: str, lang: str) -> str:
     colon = text["colon"]
     review = html.escape(payload["review_number"]) or '<span class="fc-blank"></span>'
     return f"""
-<div class="fc-page" id="{name}_page" lang="{"zh-CN" if lang == "zh" else "en"}">
+<div class="fc-page" id="{name}_page" lang="{LANGUAGE_TAGS[lang]}">
   <header class="fc-head">
     <h1 class="fc-title">{safe["title"]}</h1>
     <p class="fc-subtitle"><span>{safe["subtitle"]}</span><span class="fc-shown"></span></p>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import html
 import json
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 import shapely
 
 from .errors import InputError
-from .page import Verbatim, page_head
+from .page import LegendMap
 from .terms import label
 
 __all__ = ["DATA_SETS", "part_path", "province_map", "ranking", "read_json", "read_province"]
@@ -112,7 +113,8 @@ def province_map(
     basis: str = "ledger",
     outlines: gpd.GeoDataFrame | None = None,
     lang: str = "zh",
-) -> folium.Map:
+    drawn_on: dt.date | None = None,
+) -> LegendMap:
     """Draw counties by the share of units covered; the page opens with no network.
 
     Parameters
@@ -128,11 +130,13 @@ def province_map(
         without a result are drawn too; they are listed in any case.
     lang : {"zh", "en"}
         Language of everything but the names.
+    drawn_on : datetime.date, optional
+        Date printed; by default today.
 
     Returns
     -------
-    folium.Map
-        ``.save("province.html")`` writes it.
+    LegendMap
+        A `folium.Map`; ``.save("province.html")`` writes it.
     """
     if basis not in _BASES:
         raise InputError(f"basis must be 'ledger' or 'reachable', not {basis!r}")
@@ -146,9 +150,18 @@ def province_map(
         shown[each] = [_cell(row, each, words) for row in shapes.to_dict("records")]
     shown["colour"] = shapes[f"{basis}_share"].map(_shade, na_action=None)
     aliases = [label("column", "name", lang), *(label("basis", b, lang) for b in _BASES)]
-    west, south, east, north = shown.total_bounds.tolist()
-    chart = folium.Map([(south + north) / 2, (west + east) / 2], tiles=None, control_scale=True)
-    chart.default_js = chart.default_css = []
+    stamps = [each for each in _stamps(out) if each] or [label("map", "default_stamp", lang)]
+    payload = {
+        "title": f"{label('kind', kind, lang)} · {label('map', 'rates', lang)}",
+        "subtitle": f"{label('setting', setting, lang)} · {label('basis', basis, lang)}",
+        "stamp": "；".join(stamps),
+        "source": label("map", "source_default", lang),
+        "date": (drawn_on or dt.date.today()).isoformat(),  # noqa: DTZ011 - the reader's own day
+        "legend": _legend(table, words),
+    }
+    west, south, east, north = bounds = shown.total_bounds.tolist()
+    chart = LegendMap(payload, lang=lang, bounds=bounds)
+    chart.options["attributionControl"] = False
     folium.GeoJson(
         shown.set_crs(units.crs, allow_override=True).to_json(),
         style_function=lambda each: {
@@ -160,14 +173,6 @@ def province_map(
         tooltip=folium.GeoJsonTooltip(["name", *_BASES], aliases=aliases),
     ).add_to(chart)
     chart.fit_bounds([[south, west], [north, east]])
-    root = chart.get_root()
-    stamps = [each for each in _stamps(out) if each] or [label("map", "default_stamp", lang)]
-    root.header.add_child(Verbatim(page_head()), name="facility_coverage_head")
-    heading = " · ".join(
-        (label("kind", kind, lang), label("setting", setting, lang), label("basis", basis, lang))
-    )
-    root.html.add_child(Verbatim(_legend(heading, table, "；".join(stamps), words)))
-    root.title = html.escape(heading)
     return chart
 
 
@@ -203,24 +208,17 @@ def _stamps(out: str | Path) -> list[str]:
     return list(dict.fromkeys(read_json(file, {}).get("stamp", "") for file in files))
 
 
-def _legend(heading: str, table: pd.DataFrame, stamp: str, words: dict[str, str]) -> str:
-    """Give the legend as markup: shades, counties without a result, the stamp."""
+def _legend(table: pd.DataFrame, words: dict[str, str]) -> str:
+    """Give the legend as markup: shades, and counties without a result."""
     ends = [f"{least:.0%}" for least, _ in _SHADES[1:]] + ["100%"]
     keys = [
         (colour, f"{least:.0%} – {end}") for (least, colour), end in zip(_SHADES, ends, strict=True)
     ]
-    keys.append((_NO_RESULT, words["none"]))
     rows = "".join(
-        f'<div><i style="display:inline-block;width:16px;height:12px;background:{colour}"></i> '
-        f"{text}</div>"
-        for colour, text in keys
+        f'<div class="fc-legend-row"><span class="fc-swatch" style="background:{colour};'
+        f'border:1px solid #5c574c"></span>{text}</div>'
+        for colour, text in [*keys, (_NO_RESULT, words["none"])]
     )
     lost = table.loc[table["state"] != "done", "name"]
-    listed = f"<div>{words['failed']} ({len(lost)}): {html.escape('、'.join(lost))}</div>"
-    return (
-        '<div class="fc-province" style="position:fixed;z-index:1000;left:12px;bottom:28px;'
-        "max-width:320px;padding:8px 12px;background:#fffdf8;border:1px solid #d9d3c5;"
-        f'font:13px/1.5 sans-serif"><b>{html.escape(heading)}</b>{rows}'
-        f"{listed if len(lost) else ''}"
-        f'<div style="color:#9b1c13">{html.escape(stamp)}</div></div>'
-    )
+    listed = f"{words['failed']} ({len(lost)}): {html.escape('、'.join(lost))}"
+    return rows + (f'<div class="fc-legend-part">{listed}</div>' if len(lost) else "")

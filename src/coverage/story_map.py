@@ -15,13 +15,11 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from branca.element import Figure
-from folium.template import Template
 from numpy.typing import NDArray
 
 from .evidence import ExplainedRoute, equals, text_of
 from .maps import WGS84, road_class, source_line
-from .page import OfflineMap, Verbatim, page_head
+from .page import LANGUAGE_TAGS, LegendMap, OfflineMap
 from .story import Words, facts, road_name, stamp, summary_words, tell
 from .terms import labels
 from .travel import pools_of
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "fragment", "page"]
 
-_LANG = {"zh": "zh-CN", "en": "en"}
 _INK, _UNIT_LINE, _WHITE = "#1b2733", "#11181f", "#ffffff"
 # Colours and shapes, for black and white paper too: fill, shape.
 _LOOKS = {
@@ -64,59 +61,6 @@ _SIMPLER_M = 4.0
 _WIDTH_TO_HEIGHT, _HEIGHT_TO_WIDTH = 3.4, 0.9
 
 
-class _StoryMap(OfflineMap):
-    """An offline map of folium's own layers, with a title, a legend and the stamps around it."""
-
-    _template = Template(
-        """
-        {% macro script(this, kwargs) %}
-            var {{ this.get_name() }} = L.map({{ this.get_name()|tojson }}, {
-                center: {{ this.location|tojson }},
-                ...{{ this.options|tojavascript }}
-            });
-            L.control.scale({imperial: false}).addTo({{ this.get_name() }});
-        {% endmacro %}
-        """
-    )
-
-    def render(self, **kwargs: Any) -> None:
-        """Write the page's parts into the figure that holds the map."""
-        figure = self.get_root()
-        if not isinstance(figure, Figure):
-            raise TypeError("the map can only be rendered inside a branca Figure")
-        figure.title = html.escape(str(self._payload["title"]))
-        figure.header.add_child(Verbatim(page_head()), name="facility_coverage_head")
-        body = _map_body(self._payload, name=self.get_name(), lang=self._lang)
-        figure.html.add_child(Verbatim(body), name=f"{self.get_name()}_page")
-        super(OfflineMap, self).render(**kwargs)
-
-
-def _map_body(payload: Mapping[str, Any], *, name: str, lang: str) -> str:
-    """Give the page around the map as markup."""
-    text = labels("map", lang)
-    safe = {key: html.escape(str(payload[key])) for key in ("title", "subtitle", "stamp", "source")}
-    north = (
-        '<svg width="24" height="32" viewBox="0 0 24 32" aria-hidden="true">'
-        f'<path d="M12 1L20 31L12 25Z" fill="{_INK}"/>'
-        f'<path d="M12 1L4 31L12 25Z" fill="#fff" stroke="{_INK}"/></svg>'
-    )
-    corner = "position:absolute;z-index:800"
-    return f"""
-<div class="fc-page" id="{name}_page" lang="{_LANG[lang]}">
-  <header class="fc-head"><h1 class="fc-title">{safe["title"]}</h1>
-  <p class="fc-subtitle"><span>{safe["subtitle"]}</span></p></header>
-  <div class="fc-main"><div class="fc-stage">
-    <div class="folium-map" id="{name}"></div>
-    <div class="fc-north" style="{corner};right:10px;top:10px">{north}{text["north"]}</div>
-    <div class="fc-legend" style="{corner};left:10px;bottom:32px">{payload["legend"]}</div>
-  </div></div>
-  <footer class="fc-foot"><span class="fc-stamp">{safe["stamp"]}</span>
-  <span class="fc-source">{text["source"]}{text["colon"]}{safe["source"]}</span>
-  <span>{text["drawn_on"]}{text["colon"]}{payload["date"]}</span></footer>
-</div>
-"""
-
-
 def draw(story: Explanation, words: Words) -> OfflineMap:
     """Draw the unit, its demand points, the facilities around and the routes.
 
@@ -139,7 +83,7 @@ def draw(story: Explanation, words: Words) -> OfflineMap:
         "date": dt.date.today().isoformat(),  # noqa: DTZ011 - the reader's own day
         "legend": _legend(story, seen["fit"], words),
     }
-    chart = _StoryMap(payload, lang=words.lang, bounds=degrees)
+    chart = LegendMap(payload, lang=words.lang, bounds=degrees)
     chart.options["attributionControl"] = False
     _draw_roads(chart, story, box)
     _draw_unit(chart, story)
@@ -382,7 +326,7 @@ def _line_mark(color: str, weight: float, dash_array: str | None = None) -> str:
 def page(story: Explanation, words: Words) -> str:
     """Give the whole page: text, map and tables in one file."""
     return (
-        f'<!doctype html>\n<html lang="{_LANG[words.lang]}">\n<head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="{LANGUAGE_TAGS[words.lang]}">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(words('title'))}</title>"
         "<style>body { margin: 0; background: #f3efe4; }</style></head>\n"
@@ -403,7 +347,7 @@ def fragment(story: Explanation, words: Words, *, map_height_px: int) -> str:
     style = files("facility_coverage.web").joinpath("story.css").read_text(encoding="utf-8")
     return (
         f"<style>\n{style}</style>\n"
-        f'<article class="fc-story" lang="{_LANG[words.lang]}">'
+        f'<article class="fc-story" lang="{LANGUAGE_TAGS[words.lang]}">'
         f'<h1>{html.escape(title)}</h1><p class="fc-place">{html.escape(place)}</p>{first}'
         f'<iframe title="{heading}" style="height:{map_height_px}px" srcdoc="{chart}"></iframe>'
         f"{''.join(rest)}{_tables(story, words)}</article>"
