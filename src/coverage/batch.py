@@ -28,7 +28,7 @@ import pandas as pd
 from .assessment import assess
 from .counties import FILES, CountyInputs, layer_files, preflight, read_counties
 from .county import _Clock, _read, file_sha256
-from .errors import InfeasibleError, InputError, IntakeWarning
+from .errors import InfeasibleError, InputError, IntakeWarning, MissingDependencyError
 from .files import write_beside
 from .intake import intake_report
 from .partition import code_faults, partition_facilities, partition_roads, write_table
@@ -171,10 +171,15 @@ def _client_of(client: Any, counties: int) -> Iterator[Any]:
     if client is not None:
         yield client
         return
-    import dask  # noqa: PLC0415 - an optional dependency
-    from distributed import Client, LocalCluster  # noqa: PLC0415
-    from distributed.system import CPU_COUNT  # noqa: PLC0415
-
+    try:
+        import dask  # noqa: PLC0415 - an optional dependency
+        from dask.system import CPU_COUNT  # noqa: PLC0415
+        from distributed import Client, LocalCluster  # noqa: PLC0415
+        from dask.system import CPU_COUNT  # noqa: PLC0415
+    except ImportError as fault:
+        raise MissingDependencyError(
+            "many counties need Dask: pip install 'facility-coverage[batch]'"
+        ) from fault
     options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with (
         dask.config.set(_DASK),
