@@ -175,7 +175,6 @@ def _client_of(client: Any, counties: int) -> Iterator[Any]:
         import dask  # noqa: PLC0415 - an optional dependency
         from dask.system import CPU_COUNT  # noqa: PLC0415
         from distributed import Client, LocalCluster  # noqa: PLC0415
-        from dask.system import CPU_COUNT  # noqa: PLC0415
     except ImportError as fault:
         raise MissingDependencyError(
             "many counties need Dask: pip install 'facility-coverage[batch]'"
