@@ -184,6 +184,7 @@ def timed(inputs: tuple[batch.CountyInputs, ...], out: Path, workers: int) -> di
     log = json.loads((out / "log.json").read_text("utf-8")).values()
     return {
         "counties": len(run.computed),
+        "unproven": len(run.unproven),
         "seconds": run.seconds,
         "task_seconds": sum(each["seconds"] for each in log),
         "peak_mb": max(each["peak_mb"] for each in log),

@@ -68,11 +68,16 @@ _DASK = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.wor
 
 @dataclass(frozen=True, eq=False)
 class ProvinceRun:
-    """What `run_province` did: codes of counties computed and kept, and a table of failures."""
+    """What `run_province` did: codes of counties computed and kept, and a table of failures.
+
+    `unproven` are those whose siting ended at its limit of seconds: on another day, or a faster
+    computer, their projects may be others.
+    """
 
     out: Path
     computed: tuple[str, ...]
     kept: tuple[str, ...]
+    unproven: tuple[str, ...]
     failures: pd.DataFrame
     seconds: float
 
@@ -118,7 +123,7 @@ def run_province(
     A worker holds one county at a time. Where it dies Dask runs the county elsewhere; one that
     kills workers again and again is tried once more alone, and becomes a failure. Ctrl-C leaves a
     folder to resume (tasks begun on your own client run to their end). Files are the same byte for
-    byte each time, but ``log.json``, as long as no siting reaches its limit of seconds.
+    byte each time, but ``log.json`` and where a siting ended at its limit of seconds (`unproven`).
     """
     start, folder = time.perf_counter(), Path(out).absolute()
     todo = sorted(map(_absolute, counties), key=lambda each: each.county_code)
@@ -153,7 +158,15 @@ def run_province(
         state: tuple(sorted(c for c, each in outcomes.items() if each["state"] == state))
         for state in ("computed", "kept")
     }
+    by["unproven"] = tuple(code for code in sorted(outcomes) if _is_unproven(folder, code))
     return ProvinceRun(folder, **by, failures=failures, seconds=time.perf_counter() - start)
+
+
+def _is_unproven(out: Path, code: str) -> bool:
+    """Say whether a county's siting is not known to be the optimum it was asked for."""
+    done = read_json(out / "done" / f"{code}.json", {})
+    asked = done.get("run", {}).get("options", {}).get("project_options", {}).get("max_gap", 0.0)
+    return bool((done.get("siting") or {}).get("gap", 0.0) > asked + 1e-9)
 
 
 def _absolute(county: CountyInputs) -> CountyInputs:
