@@ -198,7 +198,7 @@ def test_a_missing_file_is_named(folder, capsys):
 def test_an_output_that_cannot_be_written_is_said_so(folder, capsys):
     (folder / "out").write_text("a file stands where the folder should")
     assert main(["run", str(folder / "county.toml")]) == 1
-    assert "cannot read or write" in capsys.readouterr().err
+    assert "map.html: cannot be written" in capsys.readouterr().err
 
 
 def test_check_tells_what_each_file_is_and_what_is_wrong(county, tmp_path, capsys):

@@ -10,6 +10,7 @@ import facility_coverage
 SOURCE = Path(facility_coverage.__file__).parent
 LAYERS = [
     {"errors"},
+    {"limits"},
     {
         "covering",
         "datums",

@@ -30,6 +30,7 @@ from .population import (
     share_out,
     unit_at,
 )
+from .postgis import is_database_url
 from .quantities import read_numbers, read_text
 from .schema import rename_columns
 from .snapping import snap
@@ -151,7 +152,8 @@ def read_demand(
     elif Path(source).suffix.lower() in _RASTERS:
         table, log = _from_raster(Path(source), units, layer, columns)
     else:
-        name = Path(source).name
+        # Not the address of a database, which may hold a password.
+        name = (layer or "PostGIS") if is_database_url(source) else Path(source).name
         table, log = _from_features(read_layer(source, layer=layer), units, columns, name)
     if log.set_aside.all():
         raise InputError(

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import sys
@@ -20,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import geopandas as gpd
@@ -64,8 +66,8 @@ class DownloadError(CoverageError, ConnectionError):
     """A server could not be asked, or did not answer with what was asked for."""
 
     def __init__(self, message: str, *, url: str) -> None:
-        self.url = url
-        super().__init__(message)
+        self.url = _public(url)
+        super().__init__(message.replace(url, self.url))
 
 
 class _RefusedError(Exception):
@@ -194,7 +196,13 @@ taken, or buffer_m in metres (0 for the area alone)
         name = area.strip()
         shape, found_as = _place(name, nominatim_url, folder, ask)
         findings.append(
-            finding("download.place", file=nominatim_url, field="area", value=name, found=found_as)
+            finding(
+                "download.place",
+                file=_public(nominatim_url),
+                field="area",
+                value=name,
+                found=found_as,
+            )
         )
     else:
         shape = _shape_of(area)
@@ -213,7 +221,11 @@ taken, or buffer_m in metres (0 for the area alone)
     date = next((date for date in dates if date), "")
     source = ", ".join(
         part
-        for part in (f"OpenStreetMap by {overpass_url}", f"data of {date}" * bool(date), _CREDIT)
+        for part in (
+            f"OpenStreetMap by {_public(overpass_url)}",
+            f"data of {date}" * bool(date),
+            _CREDIT,
+        )
         if part
     )
     coords, way, key, ways, source_crs, noticed = _touching(
@@ -222,7 +234,7 @@ taken, or buffer_m in metres (0 for the area alone)
     findings.append(
         finding(
             code,
-            file=overpass_url,
+            file=_public(overpass_url),
             field="buffer_m",
             value=f"{reach_m:.0f}",
             reach=f"{reach_m:,.0f}",
@@ -408,8 +420,9 @@ def _place(
                 if isinstance(fault, ValueError) and " 0 results" not in str(fault):
                     raise
                 raise InputError(
-                    f"{url}: no area is known by the name {name!r} ({fault}); write it with its "
-                    "prefecture and province, or give the boundary as a polygon or a table"
+                    f"{_public(url)}: no area is known by the name {name!r} ({fault}); write "
+                    "it with its prefecture and province, or give the boundary as a polygon or a "
+                    "table"
                 ) from None
 
         found = ask(geocode, url).iloc[0]
@@ -454,7 +467,7 @@ def _answers(area: shapely.Geometry, url: str, folder: Path, ask: Callable[..., 
 def _read_answer(path: Path) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as fault:
+    except (ValueError, RecursionError) as fault:
         raise InputError(
             f"{path}: not an answer of Overpass ({fault}); delete the folder and ask again"
         ) from None
@@ -511,7 +524,7 @@ def _ask(
         if not again:
             break
     raise DownloadError(
-        f"{url} could not be asked: {reason} ({attempt + 1} "
+        f"{_public(url)} could not be asked: {reason} ({attempt + 1} "
         f"{'attempt' if attempt == 0 else 'attempts'}). Check the connection and the address, or "
         "try later; without a connection, give read_roads an extract (.osm.pbf) of the region "
         "brought on a disk",
@@ -519,8 +532,19 @@ def _ask(
     )
 
 
+def _public(url: str) -> str:
+    """Give an address without what may be secret: user, password, and what stands after ``?``."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no address)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 def _shown(fault: Exception) -> str:
     text = " ".join(str(fault).split())
+    # Addresses in it may hold a password or a key.
+    text = re.sub(r"//[^/\s@]*@|\?[^\s'\")]+", lambda found: found[0][:2].strip("?") + "…", text)
     return f"{type(fault).__name__}: {text[:300]}{'…' if len(text) > 300 else ''}"  # noqa: PLR2004
 
 

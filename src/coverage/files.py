@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from .errors import CoverageError, OutputError
+
 __all__ = ["write_beside"]
+
+_CURES = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some disk, or name a folder on another one"
+    ),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "name a folder you may write to, and close the file where it is open",
+    ),
+}
 
 
 def write_beside(target: Path, write: Callable[[str], object]) -> Path:
@@ -24,7 +37,25 @@ def write_beside(target: Path, write: Callable[[str], object]) -> Path:
     -------
     pathlib.Path
         The target. Where writing fails nothing of it is left and an older file stays as it was.
+
+    Raises
+    ------
+    OutputError
+        Where the disk is full, or the folder cannot be written to.
     """
+    try:
+        return _write(target, write)
+    except CoverageError:
+        raise
+    except OSError as fault:
+        cure = _CURES.get(fault.errno or 0, "name another folder, and see that the disk is there")
+        raise OutputError(
+            f"{target}: cannot be written ({fault.strerror or fault}); {cure}. Nothing "
+            "half-written was left"
+        ) from fault
+
+
+def _write(target: Path, write: Callable[[str], object]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         suffix=target.suffix, prefix=f".{target.stem}-", dir=target.parent
@@ -35,6 +66,8 @@ def write_beside(target: Path, write: Callable[[str], object]) -> Path:
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
+        with Path(name).open("rb+") as file:  # the name must not outlive what it names
+            os.fsync(file.fileno())
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import io
 import json
-import shutil
 import struct
 import tempfile
 import zipfile
@@ -32,6 +31,17 @@ import shapely
 from .datums import ballpark
 from .errors import Finding, InputError, MissingDependencyError, MissingInputError, NoCrsError
 from .intake import IntakeLog, finding, with_findings
+from .limits import (
+    MOST_CELLS,
+    Meter,
+    allowed,
+    check_archive,
+    check_file,
+    check_nesting,
+    check_records,
+    members,
+    pieces,
+)
 from .postgis import is_database_url, read_table
 
 __all__ = ["check_crs", "not_exact", "read_layer", "text_encoding"]
@@ -40,7 +50,6 @@ _PARQUET = frozenset([".parquet", ".geoparquet"])
 _SAMPLED_RECORDS = 5000  # of a shapefile, to tell the encoding of its texts by
 _SAMPLED_BYTES = 50_000_000
 _IN_ARCHIVES = (".shp", ".gpkg", ".geojson", ".json", ".kml")
-_MOST_UNPACKED = 4_000_000_000  # of one part; shapefiles cannot be larger
 _RAW = "ISO-8859-1"  # keeps every byte, so that the right encoding can be applied afterwards
 _UNREADABLE = (
     pyogrio.errors.DataSourceError,
@@ -50,7 +59,9 @@ _UNREADABLE = (
     shapely.errors.GEOSException,
     ValueError,  # UnicodeDecodeError among them
     OverflowError,
+    MemoryError,
 )
+_PARQUET_CELLS = 100 * MOST_CELLS  # in columns, a cell takes a hundredth of what it does in a sheet
 _GEOGRAPHIC_LIMITS = (180.0, 90.0)
 
 
@@ -170,11 +181,15 @@ def _read_file(
         )
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise MissingInputError(f"{path}: there is no such file{hint}")
+    check_file(path)
     if path.suffix.lower() in _PARQUET:
         return _read_parquet(path, choose)
     if path.suffix.lower() == ".zip" and not path.name.lower().endswith(".gdb.zip"):
         with _unpacked(path, layer) as (inside, inner):
+            check_file(inside, place=str(path))
             return _read_with_gdal(inside, inner, choose, place=path)
+    if path.is_file():
+        check_archive(path)
     return _read_with_gdal(path, layer, choose, place=path)
 
 
@@ -187,8 +202,9 @@ def _unpacked(path: Path, layer: str | None) -> Iterator[tuple[Path, str | None]
     """
     try:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-            members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
-            found = [m for m in members if PurePosixPath(m).suffix.lower() in _IN_ARCHIVES]
+            parts = {m.filename: m for m in members(archive, path)}
+            meter = Meter(path, folder)
+            found = [m for m in parts if PurePosixPath(m).suffix.lower() in _IN_ARCHIVES]
             if layer is not None and len(found) > 1:
                 found = [m for m in found if PurePosixPath(m).stem == layer] or found
             if len(found) != 1:
@@ -198,14 +214,13 @@ def _unpacked(path: Path, layer: str | None) -> Iterator[tuple[Path, str | None]
                     f"{names}: say which with layer=…, or pack it alone"
                 )
             main = PurePosixPath(found[0])
-            for name, member in members.items():
+            for name, member in parts.items():
                 part = PurePosixPath(name)
                 if (part.parent, part.stem) == (main.parent, main.stem):
-                    if member.file_size > _MOST_UNPACKED:
-                        raise InputError(f"{path}: {name} unpacks to more than 4 GB")
                     target = Path(folder, f"layer{part.suffix.lower()}")
                     with archive.open(member) as packed, target.open("wb") as plain:
-                        shutil.copyfileobj(packed, plain)
+                        for piece in pieces(packed, meter):
+                            plain.write(piece)
             inside = Path(folder, f"layer{main.suffix.lower()}")
             yield inside, None if main.suffix.lower() == ".shp" else layer
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as fault:
@@ -218,21 +233,45 @@ def _read_parquet(
     try:
         parquet = import_module("pyarrow.parquet")  # an optional dependency
         wanted = None
+        schema = parquet.read_schema(path)
         if choose is not None:
-            schema = parquet.read_schema(path)
             about = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
             geometry = about.get("primary_column", "geometry")
             chosen = choose([name for name in schema.names if name != geometry])
             wanted = None if chosen is None else [*chosen, geometry]
+        _refuse_wide(parquet, path, len(schema.names) if wanted is None else len(wanted))
         frame = gpd.read_parquet(path, columns=wanted)
     except ImportError as fault:
         raise MissingDependencyError(
             "reading GeoParquet needs pyarrow: pip install 'facility-coverage[parquet]'"
         ) from fault
-    except (ValueError, OSError) as fault:
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, MemoryError) as fault:
+        if isinstance(fault, InputError):
+            raise
         raise InputError(f"{path}: cannot be read as GeoParquet ({fault})") from None
     frame.attrs.clear()  # what was noticed when it was written is another story
     return frame
+
+
+def _refuse_wide(parquet: Any, path: Path, columns: int) -> None:
+    """Refuse a Parquet file that unpacks to too much, and geometries that end the process."""
+    with parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
+        # The same value a billion times takes a few bytes: rows count, not what they take packed.
+        cells = sum(max(group.num_rows, 0) for group in groups) * columns
+        if cells > allowed(_PARQUET_CELLS):
+            raise InputError(f"{path}: claims {cells:,} cells; give the part of this county")
+        about = json.loads((file.schema_arrow.metadata or {}).get(b"geo", b"{}"))
+        meter = Meter(path)
+        binary = [
+            name
+            for name, told in about.get("columns", {}).items()
+            if told.get("encoding") == "WKB" and name in file.schema_arrow.names
+        ]
+        for batch in file.iter_batches(columns=binary) if binary else ():
+            meter.add(batch.nbytes)
+            for column in batch.columns:
+                check_nesting(column.to_pylist(), path)
 
 
 def _read_with_gdal(
@@ -260,21 +299,24 @@ def _read_with_gdal(
     encoding = None if texts is None else _RAW
     try:
         wanted = None
+        info = pyogrio.read_info(path, layer=layer, encoding=encoding)
+        check_records(path, int(info["features"]), place=place)
         if choose is not None:
-            info = pyogrio.read_info(path, layer=layer, encoding=encoding)
             raw = [str(name) for name in info["fields"]]
             by_name = {_decoded(name, texts): name for name in raw}
             chosen = choose(list(by_name))
             wanted = None if chosen is None else [by_name[name] for name in chosen]
+        # A third of the time, where pyarrow is installed.
+        quick = choose is not None and encoding is None and find_spec("pyarrow") is not None
+        if quick:  # geometries then come as they stand in the file, seen by nobody
+            about, table = pyogrio.read_arrow(path, layer=layer, columns=[])
+            check_nesting(table[about["geometry_name"] or "wkb_geometry"].to_pylist(), place)
         frame = pyogrio.read_dataframe(
-            path,
-            layer=layer,
-            columns=wanted,
-            encoding=encoding,
-            # A third of the time, where pyarrow is installed.
-            use_arrow=choose is not None and encoding is None and find_spec("pyarrow") is not None,
+            path, layer=layer, columns=wanted, encoding=encoding, use_arrow=quick
         )
     except _UNREADABLE as fault:
+        if isinstance(fault, InputError):
+            raise
         raise InputError(f"{place}: layer {layer!r} cannot be read ({fault})") from None
     if not isinstance(frame, gpd.GeoDataFrame):
         raise InputError(f"{place}: layer {layer!r} has no geometries")

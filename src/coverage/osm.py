@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import Finding, InputError, MissingDependencyError, MissingInputError
 from .intake import finding
+from .limits import Meter, unpacked
 
 __all__ = ["OsmWays", "read_osm_places", "read_osm_ways", "read_overpass_ways"]
 
@@ -43,6 +44,7 @@ _AREAS = frozenset({"rest_area", "services"})
 _NO_ENTRY = frozenset({"no", "private"})
 _OPL_ESCAPE = re.compile("%([0-9a-fA-F]+)%")
 _OPL_LETTERS = bytes.maketrans(b"nxy,", b"    ")
+_BLOCK_HEADER, _VARINT_BITS = 1 << 16, 63
 _NOWHERE = 999  # no longitude
 
 OsmWays = tuple[
@@ -188,18 +190,61 @@ def _opl_lines(path: Path) -> list[str]:
     barriers = osmium.filter.KeyFilter("barrier")
     barriers.enable_for(osmium.osm.NODE)
     kinds = osmium.filter.EntityFilter(osmium.osm.NODE | osmium.osm.WAY)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _plain_extract(path) as extract:
         lines = Path(folder) / "roads.opl"
         target = osmium.io.File(str(lines), "opl,locations_on_ways=true,add_metadata=false")
         try:
             with (
-                closing(osmium.io.Reader(str(path))) as reader,
+                closing(osmium.io.Reader(str(extract))) as reader,
                 closing(osmium.SimpleWriter(target)) as writer,
             ):
                 osmium.apply(reader, places, kinds, roads, barriers, writer)
         except RuntimeError as fault:
             raise InputError(f"{path}: not a readable OSM file ({fault})") from None
         return lines.read_text("utf-8").split("\n")[:-1]
+
+
+@contextmanager
+def _plain_extract(path: Path) -> Iterator[Path]:
+    """Give an extract that is not packed, and whose blocks unpack to no more than is allowed."""
+    with unpacked(path) as extract:
+        if path.name.lower().endswith(".pbf"):
+            _refuse_bomb(path)
+        yield extract
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Add up what the blocks of a PBF unpack to; one that says less than is true is not read."""
+    meter = Meter(path)
+    with path.open("rb") as file:
+        while len(head := file.read(4)) == 4 and (size := int.from_bytes(head)) <= _BLOCK_HEADER:  # noqa: PLR2004
+            block = file.read(_fields(file.read(size)).get(3, 0))
+            meter.add(_fields(block).get(2, len(block)))
+
+
+def _fields(message: bytes) -> dict[int, int]:
+    """Give the numbers in a Protocol Buffers message, and of texts and bytes their lengths."""
+    fields: dict[int, int] = {}
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while at < len(message):
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80 or shift > _VARINT_BITS:  # noqa: PLR2004 - the last byte of a number
+                break
+        return value
+
+    while at < len(message):
+        key = number()
+        fields[key >> 3] = number()
+        if key & 7 == 2:  # noqa: PLR2004 - so many bytes follow
+            at += fields[key >> 3]
+    return fields
 
 
 def _plain(text: str) -> str:
@@ -287,6 +332,15 @@ def _arrays(
     return coords, way, key, ways, pyproj.CRS("EPSG:4326"), seen.findings(name)
 
 
+def _tagged(path: Path, tagged: Any) -> Iterator[Any]:
+    """Give the things of an extract that a filter lets pass, with their places."""
+    with _plain_extract(path) as extract:
+        try:
+            yield from _osmium().FileProcessor(str(extract)).with_locations().with_filter(tagged)
+        except RuntimeError as fault:
+            raise InputError(f"{path}: not a readable OSM file ({fault})") from None
+
+
 def read_osm_places(
     path: Path, kinds: dict[str, list[str]]
 ) -> tuple[gpd.GeoDataFrame, list[Finding]]:
@@ -318,7 +372,7 @@ def read_osm_places(
     osmium = _osmium()
     _refuse_missing(path)
     tagged = osmium.filter.KeyFilter(*sorted({key for key, _ in by_tag}))
-    for item in osmium.FileProcessor(str(path)).with_locations().with_filter(tagged):
+    for item in _tagged(path, tagged):
         found = sorted({k for tag in item.tags for k in by_tag.get((tag.k, tag.v), [])})
         if not found:
             continue

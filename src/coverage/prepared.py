@@ -17,8 +17,9 @@ import pandas as pd
 import pyproj
 import shapely
 
-from .errors import InputError, MissingDependencyError
+from .errors import CoverageError, InputError, MissingDependencyError
 from .files import write_beside
+from .limits import check_nesting
 from .network import RoadNetwork
 
 __all__ = ["is_prepared", "open_network", "save_network"]
@@ -102,6 +103,17 @@ def is_prepared(path: Path) -> bool:
 def open_network(path: Path) -> RoadNetwork:
     """Open a network that `RoadNetwork.save` wrote."""
     pa = _pyarrow()
+    try:
+        return _opened(pa, path)
+    except (pa.ArrowException, LookupError, TypeError, ValueError, MemoryError, OSError) as fault:
+        if isinstance(fault, CoverageError):
+            raise
+        raise InputError(
+            f"{path}: not as RoadNetwork.save wrote it ({fault}); prepare the roads again"
+        ) from None
+
+
+def _opened(pa: Any, path: Path) -> RoadNetwork:
     table = pa.parquet.read_table(path)
     ours = json.loads(table.schema.metadata[_KEY])
     if ours["format"] != _FORMAT:
@@ -110,6 +122,7 @@ def open_network(path: Path) -> RoadNetwork:
             "prepare the roads again with RoadNetwork.save"
         )
     geo = json.loads(table.schema.metadata[b"geo"])["columns"]["geometry"]
+    check_nesting(table["geometry"].to_pylist(), path)
     lines = shapely.from_wkb(table["geometry"].to_numpy())
     frame = table.drop_columns(["geometry"]).to_pandas()
     u, v = frame["u"].to_numpy(), frame["v"].to_numpy()
@@ -117,6 +130,8 @@ def open_network(path: Path) -> RoadNetwork:
     first = np.flatnonzero(np.r_[True, which[1:] != which[:-1]])
     last = np.r_[first[1:], len(xy)] - 1
     count = int(max(u.max(), v.max())) + 1
+    if count > 2 * len(u) or min(u.min(), v.min()) < 0:
+        raise InputError(f"{path}: names nodes that no edge has; prepare the roads again")
     place = np.empty((count, 2))
     place[u], place[v] = xy[first], xy[last]
     where = np.empty(count, dtype=np.int64)

@@ -22,6 +22,7 @@ from .errors import Finding, InputError, MissingDependencyError
 from .graphs import metric_crs
 from .intake import finding, intake_report, row_ranges, shown
 from .layers import not_exact, read_layer
+from .limits import unpacked
 from .network import RoadNetwork
 from .noding import Noded, duplicate_lines, node_lines, vertex_keys
 from .postgis import is_database_url
@@ -194,13 +195,23 @@ def _read_graphml(path: Path, *, crs: Any) -> RoadNetwork:
     except ImportError as fault:  # pragma: no cover - osmnx is a runtime dependency
         raise MissingDependencyError("reading GraphML needs osmnx") from fault
     try:
-        graph = osmnx.load_graphml(path)
-    except (SyntaxError, ValueError, KeyError) as fault:
+        with unpacked(path) as plain:
+            graph = osmnx.load_graphml(plain, edge_dtypes={"geometry": _line_text})
+    except (SyntaxError, ValueError, KeyError, RecursionError, MemoryError) as fault:
+        if isinstance(fault, InputError):
+            raise
         raise InputError(
             f"{path}: not a GraphML file as osmnx.save_graphml writes it ({fault})"
         ) from None
     network = RoadNetwork.from_graph(graph, crs=crs)
     return RoadNetwork(network.edges, network.nodes, source=path.name, _graph=graph)
+
+
+def _line_text(text: Any) -> str:
+    """Let pass the text of a line; collections within collections would end the process."""
+    if not re.match(r"\s*(multi)?linestring", str(text), re.IGNORECASE):
+        raise ValueError(f"the geometry of an edge is {str(text)[:40]!r}, not a LINESTRING")
+    return str(text)
 
 
 def _read_lines(

@@ -12,10 +12,10 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,16 @@ from openpyxl.utils import column_index_from_string, get_column_letter
 
 from .errors import InputError
 from .intake import row_ranges
+from .limits import (
+    MOST_CELLS,
+    MOST_TEXT,
+    Meter,
+    allowed,
+    check_file,
+    members,
+    pieces,
+    refuse_doctype,
+)
 
 __all__ = ["EXCEL", "TEXT", "Sheet", "read_sheets"]
 
@@ -31,17 +41,16 @@ TEXT = frozenset([".csv", ".txt", ".tsv"])
 
 _HEADER_ROWS = 30  # a header stands among the first rows, below titles and notes
 _FEWEST_HEADERS = 2
+_MOST_COLUMNS = 16_384  # as in Excel
 _TAB = "\t"
 _SNIFFED = 1 << 16  # characters
 _SEPARATORS = (_TAB, ",", ";", "|", "，")
-# A stray cell at the far corner of a sheet would take a terabyte; no ledger is that large.
-_MOST_CELLS = 30_000_000
-_MOST_UNPACKED = 2_000_000_000
 _LEADING = 4  # where words such as 合计 stand
 _NOTE_CELLS = 2
 # Addresses beyond column Z or row 9,999; hostile files have letters and digits without end.
 _FAR_COLUMN = re.compile(rb"""=\s*["']([A-Za-z]{2,})[0-9]""")
 _FAR_ROW = re.compile(rb"""=\s*["'][A-Za-z]*([0-9]{5,})["']""")
+_CELL = re.compile(rb"<(?:\w+:)?c[\s/>]")
 _NEAR_COLUMNS, _NEAR_ROWS = 26, 9_999
 _MOST_LETTERS, _MOST_DIGITS = 3, 7  # of an address in Excel
 _SUM = r"\s*(?:其中)?(?:合\s*计|总\s*计|小\s*计|共\s*计|累\s*计)(?:\s*$|[（(:：\d])"
@@ -166,7 +175,7 @@ def _workbook(path: Path, meaning: Meaning) -> list[_Cells]:
 
 
 def _refuse_far_cells(path: Path) -> None:
-    """Refuse a workbook whose sheets unpack to too much, or span too many cells.
+    """Refuse a workbook that unpacks to too much, names entities, or spans too many cells.
 
     The reader lays a sheet out densely: a single stray cell at the far corner would end the
     process. So the addresses of the cells are looked at first.
@@ -175,10 +184,10 @@ def _refuse_far_cells(path: Path) -> None:
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            for part in archive.infolist():
-                if re.search(r"worksheets/[^/]+\.(xml|bin)$", part.filename):
-                    with archive.open(part) as file:
-                        _refuse_span(file, f"{path}: {part.filename}")
+            meter = Meter(path)
+            for part in members(archive, path):
+                with archive.open(part) as file:
+                    _refuse_span(pieces(file, meter), f"{path}: {part.filename}")
     except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError) as fault:
         raise InputError(f"{path}: not an Excel workbook that can be read ({fault})") from None
     except (EOFError, ValueError) as fault:
@@ -187,24 +196,24 @@ def _refuse_far_cells(path: Path) -> None:
         raise InputError(f"{path}: not an Excel workbook that can be read ({fault})") from None
 
 
-def _refuse_span(file: IO[bytes], place: str) -> None:
-    rows, columns, unpacked = _NEAR_ROWS, _NEAR_COLUMNS, 0
+def _refuse_span(parts: Iterable[bytes], place: str) -> None:
+    sheet = re.search(r"worksheets/[^/]+\.(xml|bin)$", place) is not None
+    rows, columns, count = _NEAR_ROWS, _NEAR_COLUMNS, 0
     tail = b""
-    while piece := file.read(1 << 22):
-        unpacked += len(piece)
-        if unpacked > _MOST_UNPACKED:
-            raise InputError(
-                f"{place} unpacks to more than {_MOST_UNPACKED // 10**9} GB; a ledger is not "
-                "that large"
-            )
+    for number, piece in enumerate(parts):
+        if number == 0:
+            refuse_doctype(io.BytesIO(piece), place)
+        if not sheet:
+            continue
         text = tail + piece
         tail = text[-64:]
+        count += len(_CELL.findall(piece))  # cells without an address are counted on
         for letters in set(_FAR_COLUMN.findall(text)):
             far = len(letters) > _MOST_LETTERS
-            columns = max(columns, _MOST_CELLS if far else _column_number(letters))
+            columns = max(columns, MOST_CELLS if far else _column_number(letters))
         for digits in set(_FAR_ROW.findall(text)):
-            rows = max(rows, _MOST_CELLS if len(digits) > _MOST_DIGITS else int(digits))
-    if rows * columns > _MOST_CELLS:
+            rows = max(rows, MOST_CELLS if len(digits) > _MOST_DIGITS else int(digits))
+    if max(rows * columns, count) > allowed(MOST_CELLS):
         raise InputError(
             f"{place} spans up to {rows:,} rows × {columns:,} columns; is there a stray cell far "
             "from the table? Delete the rows and columns beyond it"
@@ -216,7 +225,7 @@ def _column_number(letters: bytes) -> int:
 
 
 def _cells(sheet: Any, path: Path, meaning: Meaning, notes: tuple[tuple[str, str], ...]) -> _Cells:
-    if sheet.total_height * sheet.total_width > _MOST_CELLS:
+    if sheet.total_height * sheet.total_width > allowed(MOST_CELLS):
         raise InputError(
             f"{path}: sheet {sheet.name!r} spans {sheet.total_height:,} rows × "
             f"{sheet.total_width:,} columns; delete the empty ones beyond the table"
@@ -245,6 +254,7 @@ def _cells(sheet: Any, path: Path, meaning: Meaning, notes: tuple[tuple[str, str
 
 def _decoded(path: Path) -> tuple[bytes, str, str]:
     """Give a text file as UTF-8, as text, and the encoding it was in."""
+    check_file(path, most=MOST_TEXT)
     data = path.read_bytes()
     for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8")):
         if not data.startswith(mark):
@@ -267,6 +277,8 @@ def _text(path: Path, meaning: Meaning, verbatim: Collection[str]) -> _Cells:
     if not text or text.isspace():
         raise InputError(f"{path}: the file is empty")
     start = text[:_SNIFFED]
+    if max(start.partition("\n")[0].count(each) for each in _SEPARATORS) > _MOST_COLUMNS:
+        raise InputError(f"{path}: has more than {_MOST_COLUMNS:,} columns; delete the empty ones")
     separator = _separator(start, meaning)
     notes = [("text.read", f"{encoding.upper()} {'tab' if separator == _TAB else separator}")]
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
@@ -277,7 +289,7 @@ def _text(path: Path, meaning: Meaning, verbatim: Collection[str]) -> _Cells:
             names = [meaning(value) for value in head.iloc[header]]
             exact = [column for column, name in enumerate(names) if name in verbatim]
             below = data[len(start[: ends[header]].encode("utf-8")) :]
-            body = _below(below, separator, quoting, width=head.shape[1], exact=exact)
+            body = _below(path, below, separator, quoting, width=head.shape[1], exact=exact)
         if body is not None:
             first = 0 if header is None else header + 1
             body.index = pd.RangeIndex(first, first + len(body))
@@ -320,7 +332,7 @@ def _separator(start: str, meaning: Meaning) -> str:
 
 
 def _below(
-    data: bytes, separator: str, quoting: int, *, width: int, exact: Sequence[int]
+    path: Path, data: bytes, separator: str, quoting: int, *, width: int, exact: Sequence[int]
 ) -> pd.DataFrame | None:
     """Give the rows below the headers, or None where the quotation marks do not pair."""
     if not data or data.isspace():
@@ -329,6 +341,12 @@ def _below(
         if columns is None:  # a row wider than the first ones: count them all
             mark = separator.encode("utf-8")
             columns = 1 + max(line.count(mark) for line in data.splitlines())  # noqa: PLW2901
+        rows = 1 + data.count(b"\n")
+        if columns * rows > allowed(MOST_CELLS):
+            raise InputError(
+                f"{path}: spans {rows:,} rows × {columns:,} columns; delete the separators beyond "
+                "the last column"
+            )
         try:
             with warnings.catch_warnings():
                 # Cells beyond the last column would be cut off with a mere warning.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import CoverageError, MissingInputError
+from .limits import MOST_TOML, check_file
 
 __all__ = [
     "Fault",
@@ -72,6 +73,7 @@ def read_toml_text(path: Path, *, error: type[CoverageError]) -> str:
         Which error to raise where it is not UTF-8.
     """
     try:
+        check_file(path, most=MOST_TOML)
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise MissingInputError(f"{path}: there is no such file") from None
@@ -85,6 +87,8 @@ def parse_toml(text: str, path: Path, *, error: type[CoverageError]) -> dict[str
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         raise error(f"{path}: not valid TOML: {fault}") from None
+    except RecursionError:
+        raise error(f"{path}: lists within lists without end; write them out flat") from None
 
 
 def read_toml(path: Path, *, error: type[CoverageError]) -> dict[str, Any]:
