@@ -41,9 +41,13 @@ def folder(tmp_path_factory):
     units.to_file(folder / "units.gpkg")
     roads = gpd.read_file(sample.roads, bbox=tuple(units.total_bounds))
     roads.to_file(folder / "roads.gpkg")
-    all_of_them = fc.read_facilities(sample.facilities)
-    area = units.to_crs(all_of_them.crs).union_all()
-    all_of_them[all_of_them.within(area)].to_file(folder / "facilities.gpkg")
+    kinds = fc.load_plan("circle-15").kinds
+    places = gpd.GeoDataFrame(
+        {"name": [f"{kind} 1" for kind in kinds], "kind": kinds},
+        geometry=[units.representative_point().iloc[0]] * len(kinds),
+        crs=units.crs,
+    )
+    places.to_file(folder / "facilities.gpkg")
     (folder / "county.toml").write_text(TOML, encoding="utf-8")
     return folder
 

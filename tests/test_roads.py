@@ -559,6 +559,30 @@ def test_postgis_faults_are_named_without_the_password(database, postgis):
         assert caught.value.__suppress_context__
 
 
+def test_postgis_names_are_no_statements(database):
+    import psycopg  # noqa: PLC0415 - optional
+    from psycopg.sql import SQL, Identifier  # noqa: PLC0415
+
+    evil = """x"; DROP TABLE victim; --' """
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE victim (id int)")
+        table, column = Identifier(evil), Identifier(f"class{evil}")
+        connection.execute(
+            SQL("CREATE TABLE {} ({} text, geom geometry(LineString, 4490))").format(table, column)
+        )
+        insert = SQL("INSERT INTO {} VALUES ('primary', ST_GeomFromText(%s, 4490))").format(table)
+        connection.execute(insert, ["LINESTRING(117 40, 117.01 40)"])
+        try:
+            for layer in (evil, f"public.{evil}"):
+                columns = {"highway": f"class{evil}"}
+                assert len(fc.read_roads(database, layer=layer, columns=columns)) == 1
+            with pytest.raises(MissingInputError, match="no table"):
+                fc.read_roads(database, layer="Roads; DROP TABLE victim")
+            assert connection.execute("SELECT count(*) FROM victim").fetchone() == (0,)
+        finally:
+            connection.execute(SQL("DROP TABLE victim, {}").format(table))
+
+
 def test_postgis_without_its_packages(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sqlalchemy", None)
     with pytest.raises(ImportError, match=r"facility-coverage\[postgis\]") as caught:
