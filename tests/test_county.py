@@ -66,6 +66,7 @@ def test_run_writes_map_workbook_and_manifest(folder, capsys):
     assert "示例数据" in manifest["stamp"]
 
 
+@pytest.mark.slow
 def test_closed_roads_and_travel_options_of_a_county(folder, roads, report):
     middle = roads.edges.geometry.iloc[[int(np.argmax(roads.edges["highway"] == "secondary"))]]
     middle.centroid.buffer(3000).to_frame("geometry").to_file(folder / "flood.gpkg")
@@ -105,6 +106,7 @@ rent_purchase = [1, 0.1]
 """
 
 
+@pytest.mark.slow
 def test_costs_budgets_and_sites_of_a_county(folder, units):
     sites = units.loc[units["setting"] == "rural", ["unit_code", "geometry"]].head(40)
     sites.set_geometry(sites.representative_point()).to_file(folder / "sites.gpkg")

@@ -19,12 +19,22 @@ MODULES = [
     for info in pkgutil.iter_modules(facility_coverage.__path__)
     if info.name not in {"__main__", "data"}
 ]
+# Whole lines of the library, which other tests run too.
+SLOW = {"sensitivity", "reassess", "cost_frontier", "annual_tasks", "write_briefing", "compare"}
+
+
+def _is_slow(example):
+    return example.name.rsplit(".", 1)[-1] in SLOW
+
+
 EXAMPLES = [
-    pytest.param(example, id=example.name)
+    pytest.param(example, id=example.name, marks=[pytest.mark.slow] if _is_slow(example) else [])
     for module in MODULES
     for example in doctest.DocTestFinder(exclude_empty=True).find(module)
     if example.examples
 ]
+SAMPLE = set(vars(facility_coverage.sample_county()).values())
+READ: dict = {}
 
 
 def test_the_public_functions_have_examples():
@@ -36,6 +46,25 @@ def test_the_public_functions_have_examples():
         and name not in {"check_county", "run_county", "nearest_facility", "spread_demand"}
     }
     assert functions - named <= {"intake_report", "project_summary"}
+
+
+@pytest.fixture(autouse=True)
+def sample_read_once(monkeypatch):
+    """Most examples begin by reading the sample's files: they are read once for all."""
+
+    def once(read):
+        def reader(*given, **options):
+            if len(given) > 1 or options or given[0] not in SAMPLE:
+                return read(*given, **options)
+            kept = READ.setdefault((read.__name__, given[0]), None)
+            if kept is None:
+                kept = READ[read.__name__, given[0]] = read(*given)
+            return kept.copy() if hasattr(kept, "copy") else kept
+
+        return reader
+
+    for name in ("read_units", "read_facilities", "read_roads"):
+        monkeypatch.setattr(facility_coverage, name, once(getattr(facility_coverage, name)))
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -27,7 +27,7 @@ import pandas as pd
 
 from .assessment import assess
 from .counties import FILES, CountyInputs, layer_files, preflight, read_counties
-from .county import _Clock, _read, file_sha256
+from .county import Clock, file_sha256, read_inputs
 from .errors import InfeasibleError, InputError, IntakeWarning, MissingDependencyError
 from .files import write_beside
 from .intake import intake_report
@@ -229,7 +229,7 @@ def _outcomes(
 def _run(county: CountyInputs, out: Path, projects: bool) -> dict[str, Any]:  # noqa: FBT001
     """Run one county on a worker; whatever is wrong with it is an outcome too."""
     start, steps = time.perf_counter(), ["inputs"]
-    clock = _Clock(steps.append)
+    clock = Clock(steps.append)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", IntakeWarning)  # counted in the county's done file
@@ -243,7 +243,7 @@ def _run(county: CountyInputs, out: Path, projects: bool) -> dict[str, Any]:  # 
 
 
 def _compute(
-    inputs: CountyInputs, out: Path, clock: _Clock, *, projects: bool
+    inputs: CountyInputs, out: Path, clock: Clock, *, projects: bool
 ) -> dict[str, str] | None:
     """Assess a county and write its parts; the last of all says that it is complete."""
     code, county = inputs.county_code, inputs.county
@@ -253,7 +253,7 @@ def _compute(
     _discard(out, code)
     run = _identity(inputs, projects=projects)
     plan = load_plan(county.plan)
-    given = _read(county, plan, clock)
+    given = read_inputs(county, plan, clock)
     people = () if given.demand is None else (given.demand,)
     found = intake_report(given.units, *people, given.facilities, given.roads).table
     clock.begin("travel_times")

@@ -44,11 +44,14 @@ from .workbook import write_workbook
 from .works import apply_projects
 
 __all__ = [
+    "Clock",
     "County",
     "CountyRun",
+    "Inputs",
     "check_county",
     "file_sha256",
     "read_county",
+    "read_inputs",
     "run_county",
     "sample_as_county",
 ]
@@ -319,7 +322,7 @@ def read_county(path: str | Path) -> County:
     )
 
 
-class _Inputs(NamedTuple):
+class Inputs(NamedTuple):
     """What a county's files hold."""
 
     units: gpd.GeoDataFrame
@@ -360,7 +363,7 @@ def run_county(
     CoverageError
         Where an input or the plan cannot be used. Outputs are written whole or not at all.
     """
-    clock = _Clock(progress)
+    clock = Clock(progress)
     made_on = made_on or dt.date.today()  # noqa: DTZ011 - the reader's own day
     plan = load_plan(county.plan)
     for what, named, known in (
@@ -372,7 +375,7 @@ def run_county(
                 f"{county.name}: [circles]: the plan knows no {what} {named!r}; "
                 f"it knows {', '.join(known)}"
             )
-    given = _read(county, plan, clock)
+    given = read_inputs(county, plan, clock)
     people = () if given.demand is None else (given.demand,)
     intake = intake_report(given.units, *people, given.facilities, given.roads)
     clock.begin("travel_times")
@@ -439,7 +442,7 @@ def run_county(
     return CountyRun(report, projects, tasks, after, circles, intake, outputs, clock.seconds)
 
 
-class _Clock:
+class Clock:
     """Tells of each step as it begins, and keeps how long the earlier ones took."""
 
     def __init__(self, progress: Callable[[str], None] | None) -> None:
@@ -458,7 +461,7 @@ class _Clock:
             self._progress(step)
 
 
-def _read(county: County, plan: Plan, clock: _Clock) -> _Inputs:
+def read_inputs(county: County, plan: Plan, clock: Clock) -> Inputs:
     """Read all a county's files."""
 
     def layer(path: Path | None) -> gpd.GeoDataFrame | None:
@@ -478,7 +481,7 @@ def _read(county: County, plan: Plan, clock: _Clock) -> _Inputs:
     if county.elevation is not None:
         roads = add_elevation(roads, county.elevation)
     others = [layer(path) for path in (county.barriers, county.sites, county.links)]
-    return _Inputs(units, demand, facilities, roads, neighbours, *others)
+    return Inputs(units, demand, facilities, roads, neighbours, *others)
 
 
 def check_county(county: County) -> IntakeReport:
