@@ -587,7 +587,7 @@ def pieces(roads, mode, places):
     return [None if place is None else piece_of[roads.edges["u"][place[0]]] for place in places]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(towns(), st.sampled_from([{6: 1.0}, {15: 1.0}, {5: 1.0, 12: 0.68, 20: 0.22}]), st.data())
 def test_equal_to_sums_over_all_pairs_and_supply_is_conserved(town, steps, data):
     roads, homes, sites = town

@@ -197,6 +197,7 @@ def test_a_missing_file_is_named(folder, capsys):
         fc.read_county(folder / "other.toml")
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_written_is_said_so(folder, capsys):
     (folder / "out").write_text("a file stands where the folder should")
     assert main(["run", str(folder / "county.toml")]) == 1

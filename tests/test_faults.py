@@ -176,7 +176,8 @@ def test_a_full_disk_and_one_that_is_read_only(run, mounted):
     assert "name a folder you may write to" in " ".join(refused["said"].split())
 
 
-@pytest.mark.parametrize("times", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1000])
 def test_memory_does_not_grow(server, folder, times):
     if not Path("/proc/self/statm").exists():
         pytest.skip("memory is read from /proc")

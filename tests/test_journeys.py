@@ -37,7 +37,7 @@ def parts_of(reached, facility):
 # --- reach ---------------------------------------------------------------------------------
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tagged_towns(), travel_modes(), DIRECTIONS, st.sampled_from([3.1, 9.7, 31.3]))
 def test_a_place_is_reached_where_the_trip_takes_no_longer(town, mode, direction, limit):
     roads, _, sites = town
@@ -242,7 +242,7 @@ AT_A_JUNCTION = (network([*ROADS, (1, 1, False, "path", [(1000, 70), (1050, 70)]
                  [NODES[1], NODES[0]], [NODES[1], NODES[3]])  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.one_of(towns(), tagged_towns()), travel_modes())
 @example(AT_A_JUNCTION, replace(fc.MODES["walk"], junction_delay_s=30))
 @example(AT_A_JUNCTION, replace(fc.MODES["motor"], junction_delay_s=30))

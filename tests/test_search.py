@@ -59,7 +59,7 @@ def check_nearest(found, minutes, k, limit):
         assert ranked.index.equals(mine.index)  # of equally near ones the first in the table
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     tagged_towns(), travel_modes(), DIRECTIONS, st.integers(1, 8), st.sampled_from([4, 20, np.inf])
 )
@@ -155,7 +155,7 @@ def test_nobody_to_ask_for_and_nothing_to_find(engine):
         assert alone["minutes"].isna().all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(towns(), st.sampled_from(["walk", "bicycle", "motor"]), DIRECTIONS)
 def test_engines_agree(town, mode, direction):
     roads, homes, sites = town
@@ -197,7 +197,7 @@ def test_engines_agree_on_the_whole_line(units, facilities, roads, plan, demand,
     assert access.options["engine"] == "scipy"
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(tagged_towns(), travel_modes(), st.sampled_from([5, 25, np.inf]))
 def test_cost_matrix_against_brute_force_from_either_side(town, mode, limit):
     roads, homes, sites = town
