@@ -152,7 +152,7 @@ def coverage_picture(
 def save_figure(figure: Figure, to: Any, *, suffix: str, **options: Any) -> None:
     """Save a figure without date or random names: the same report gives the same bytes."""
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with mpl.rc_context({"svg.hashsalt": "facility-coverage"}):
+    with mpl.rc_context({"svg.hashsalt": "facility-coverage", "hatch.linewidth": 0.5}):
         figure.savefig(to, format=suffix.strip("."), metadata=metadata.get(suffix), **options)
 
 
@@ -241,7 +241,7 @@ def _draw_units(
             "hatch": hatch,
         }
         outlines = [_outline(shapes[each]) for each in mine]
-        axes.add_collection(PathCollection(outlines, hatch_linewidth=0.5, **style))
+        axes.add_collection(PathCollection(outlines, **style))
         words = f"{label('map_state', state, lang)}  {int((states == state).sum())}"
         handles.append(Patch(label=words, **style))
     axes.autoscale_view()
