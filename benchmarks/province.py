@@ -247,7 +247,7 @@ def differing(ours: pd.DataFrame, theirs: pd.DataFrame, columns: tuple[str, ...]
     """Count rows of verdicts that differ."""
     keys = ["unit_code", "kind"]
     both = [each.set_index(keys).sort_index()[list(columns)] for each in (ours, theirs)]
-    if not both[0].index.equals(both[1].index):
+    if both[0].index.tolist() != both[1].index.tolist():  # of whatever type
         return max(map(len, both))
     wrong = np.zeros(len(both[0]), dtype=bool)
     for name in columns:

@@ -120,8 +120,9 @@ def test_a_county_is_as_in_a_run_of_its_own(bench, province, run):
             table = table[table["county_code"] == inputs.county_code].reset_index(drop=True)
             left, right = (pd.DataFrame(each) for each in (table, whole(inputs, found)))
             if what == "projects":
-                moved = gpd.GeoSeries(right.pop("geometry"), crs=report.units.crs)
-                there = gpd.GeoSeries(left.pop("geometry"), crs="EPSG:4326").to_crs(moved.crs)
+                moved = gpd.GeoSeries(right.pop("geometry").to_numpy(), crs=report.units.crs)
+                there = gpd.GeoSeries(left.pop("geometry").to_numpy(), crs="EPSG:4326")
+                there = there.to_crs(moved.crs)
                 assert there.geom_equals_exact(moved, 1e-3).all()
             words = [name for name in left if str(left[name].dtype) == "string"]
             right = right[left.columns].astype(dict.fromkeys(words, "string"))

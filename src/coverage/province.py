@@ -61,7 +61,7 @@ def read_province(out: str | Path, what: str) -> Any:
     listed = read_json(folder / "counties.json", [])
     done = [each for each in listed if (folder / "done" / f"{each['county_code']}.json").is_file()]
     paths = [part_path(folder, what, each["county_code"]) for each in done]
-    tables = [read(path) for path in paths if path.is_file()]
+    tables = [read(path, partitioning=None) for path in paths if path.is_file()]
     if not tables:
         raise InputError(f"{folder}: no county has {what} yet")
     return pd.concat([each for each in tables if len(each)] or tables[:1], ignore_index=True)
