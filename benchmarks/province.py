@@ -255,7 +255,8 @@ def differing(ours: pd.DataFrame, theirs: pd.DataFrame, columns: tuple[str, ...]
         if pd.api.types.is_float_dtype(a):
             wrong |= ~np.isclose(a.astype(float), b.astype(float), equal_nan=True)
         else:
-            wrong |= (a.astype("string").fillna("") != b.astype("string").fillna("")).to_numpy()
+            words = (each.astype("string").fillna("").to_numpy(dtype=object) for each in (a, b))
+            wrong |= np.not_equal(*words).astype(bool)
     return int(wrong.sum())
 
 
