@@ -145,8 +145,6 @@ def max_coverage(
     """
     if budget is None and count is None:
         raise InputError("give a budget= or a count=: without either all would be chosen")
-    if budget is None and count is None:
-        raise InputError("give a budget= or a count=: without either all would be chosen")
     problem = Problem.of(
         reach,
         weight,
