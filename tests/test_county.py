@@ -137,6 +137,10 @@ def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
     assert "示例数据" in printed
     sheet = load_workbook(tmp_path / "coverage.xlsx")["覆盖率"]
     table = list(sheet.iter_rows(min_row=5, values_only=True))
+    manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))
+    method = load_workbook(tmp_path / "coverage.xlsx")["口径与来源"]
+    told = {cell for row in method.iter_rows(values_only=True) for cell in row}
+    assert {each["sha256"] for each in manifest["inputs"].values()} <= told
     shares = [row[8] for row in table[: len(report.rates)]]
     assert shares == pytest.approx(report.rates["share"].tolist(), rel=1e-12)
 

@@ -27,9 +27,9 @@ import pandas as pd
 
 from .assessment import assess
 from .counties import FILES, CountyInputs, layer_files, preflight, read_counties
-from .county import Clock, file_sha256, read_inputs
+from .county import Clock, read_inputs
 from .errors import InfeasibleError, InputError, IntakeWarning, MissingDependencyError
-from .files import write_beside
+from .files import file_sha256, write_beside
 from .intake import intake_report
 from .partition import code_faults, partition_facilities, partition_roads, write_table
 from .plans import load_plan, plan_template

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 import os
 import platform
@@ -25,7 +24,7 @@ from .conditions import add_elevation, close_roads
 from .demand import read_demand
 from .errors import ConfigError
 from .facilities import read_facilities
-from .files import write_beside
+from .files import file_sha256, write_beside
 from .intake import IntakeReport, finding, intake_report
 from .isochrones import isochrones
 from .layers import read_layer
@@ -49,7 +48,6 @@ __all__ = [
     "CountyRun",
     "Inputs",
     "check_county",
-    "file_sha256",
     "read_county",
     "read_inputs",
     "run_county",
@@ -417,7 +415,12 @@ def run_county(
     outputs = {"map": write_beside(county.out / "map.html", drawn.save)}
     clock.begin("workbook")
     outputs["workbook"] = write_workbook(
-        report, projects, county.out / "coverage.xlsx", lang=county.lang, tasks=tasks
+        report,
+        projects,
+        county.out / "coverage.xlsx",
+        lang=county.lang,
+        tasks=tasks,
+        files=county.files,
     )
     clock.begin("briefing")
     outputs["briefing"] = write_briefing(
@@ -606,12 +609,6 @@ def _operation(report: CoverageReport) -> str:
     """Give the PROJ operation that takes units to the roads' CRS."""
     change = pyproj.Transformer.from_crs(report.units.crs, report.roads.crs, always_xy=True)
     return str(change.definition or change.description)
-
-
-def file_sha256(path: Path) -> str:
-    """Give a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _manifest(

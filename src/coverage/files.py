@@ -1,8 +1,9 @@
-"""Writing files whole: beside the target first, renamed when complete."""
+"""Writing files whole: beside the target first, renamed when complete; and telling them apart."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from .errors import CoverageError, OutputError
 
-__all__ = ["write_beside"]
+__all__ = ["file_sha256", "write_beside"]
 
 _CURES = {
     **dict.fromkeys(
@@ -73,3 +74,9 @@ def _write(target: Path, write: Callable[[str], object]) -> Path:
         Path(name).unlink(missing_ok=True)
         raise
     return target
+
+
+def file_sha256(path: Path) -> str:
+    """Give a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from .county import County, file_sha256, read_county, run_county, sample_as_county
+from .county import County, read_county, run_county, sample_as_county
 from .errors import ConfigError, MissingInputError
+from .files import file_sha256
 
 __all__ = ["verify"]
 

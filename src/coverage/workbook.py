@@ -18,7 +18,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from .assessment import CoverageReport
 from .errors import Finding
-from .files import write_beside
+from .files import file_sha256, write_beside
 from .intake import SEVERITIES, IntakeReport, finding, intake_report
 from .projects import annual_tasks, project_summary
 from .shortfalls import SERVICE
@@ -58,6 +58,7 @@ def write_workbook(
     lang: str = "zh",
     tasks: gpd.GeoDataFrame | None = None,
     frontier: pd.DataFrame | None = None,
+    files: Mapping[str, str | Path] | None = None,
 ) -> Path:
     """Write the workbook that goes round at the county meeting.
 
@@ -76,6 +77,9 @@ def write_workbook(
         From `annual_tasks`; by default its equal steps.
     frontier : DataFrame, optional
         From `cost_frontier`: shown as a table and a line chart on the first sheet.
+    files : mapping of str to path, optional
+        The files all rests on, by what they are (``units``, ``facilities``, …): named with their
+        SHA-256 on the last sheet.
 
     Returns
     -------
@@ -120,7 +124,7 @@ def write_workbook(
     _projects(sheets["projects"], pool, lang)
     dated = _tasks(sheets["tasks"], _task_table(pool, tasks, lang), lang)
     write_list(sheets["intake"], _intake_table(report, lang), lang)
-    _method(sheets["method"], report, lang)
+    _method(sheets["method"], report, files or {}, lang)
     row = _overview(sheets["overview"], report, projects, lang)
     row = _years(sheets["overview"], dated, tasks, _covered_now(rates, report), lang, row=row)
     if frontier is not None:
@@ -579,18 +583,31 @@ def _unreachable(report: CoverageReport) -> Iterator[Finding]:
         )
 
 
-def _method(sheet: Worksheet, report: CoverageReport, lang: str) -> None:
-    """Write definitions, standards with their sources, modes and parameters."""
+def _method(
+    sheet: Worksheet, report: CoverageReport, files: Mapping[str, str | Path], lang: str
+) -> None:
+    """Write definitions, standards with their sources, modes, parameters and input files."""
     row = FIRST_ROW - 1
-    for key, table in (
-        ("definitions", _definitions(report, lang)),
-        ("standards", _standards(report, lang)),
-        ("modes", _modes(report, lang)),
-        ("parameters", _parameters(report, lang)),
-    ):
+    tables = {
+        "definitions": _definitions(report, lang),
+        "standards": _standards(report, lang),
+        "modes": _modes(report, lang),
+        "parameters": _parameters(report, lang),
+    }
+    if files:
+        tables["files"] = _files(files, lang)
+    for key, table in tables.items():
         placed = write_table(sheet, table, lang, row=write_heading(sheet, row, key, lang))
         row = placed.last + 2
     finish(sheet, "1:2", freeze="A3")
+
+
+def _files(files: Mapping[str, str | Path], lang: str) -> pd.DataFrame:
+    rows = [
+        (label("input", name, lang), "", Path(path).name, "", file_sha256(Path(path)))
+        for name, path in files.items()
+    ]
+    return pd.DataFrame(rows, columns=["item", "_", "file", "__", "sha256"])
 
 
 def _definitions(report: CoverageReport, lang: str) -> pd.DataFrame:
