@@ -55,6 +55,7 @@ _FONTS = (
     "Songti SC",
     "Arial Unicode MS",
 )
+_STYLE = {"svg.hashsalt": "facility-coverage", "hatch.linewidth": 0.5}
 _NATURE_MARKS = {"new_build": "s", "extension": "h", "sharing": "o", "operation": "^"}
 _SUFFIXES = (".png", ".svg", ".pdf", ".jpg")
 
@@ -152,7 +153,7 @@ def coverage_picture(
 def save_figure(figure: Figure, to: Any, *, suffix: str, **options: Any) -> None:
     """Save a figure without date or random names: the same report gives the same bytes."""
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with mpl.rc_context({"svg.hashsalt": "facility-coverage", "hatch.linewidth": 0.5}):
+    with mpl.rc_context(_STYLE):
         figure.savefig(to, format=suffix.strip("."), metadata=metadata.get(suffix), **options)
 
 
@@ -174,7 +175,8 @@ def coverage_figure(
     text, font = labels("map", lang), picture_font()
     figure = Figure(figsize=(11.69, 8.27), facecolor="white")
     axes = figure.add_axes((0.02, 0.055, 0.96, 0.855))
-    handles = _draw_units(axes, report, kind, basis, lang)
+    with mpl.rc_context(_STYLE):  # newer matplotlib asks when a thing is made, older when saved
+        handles = _draw_units(axes, report, kind, basis, lang)
     _draw_roads(axes, report)
     _draw_townships(axes, report, font)
     handles += _draw_facilities(axes, report, kind, text)
