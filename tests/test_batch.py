@@ -366,14 +366,14 @@ def test_dead_workers_lose_nothing_and_a_killer_is_found(province, tmp_path):
 
     class Poison(distributed.WorkerPlugin):
         def setup(self, worker):  # noqa: ARG002
-            read = batch._read
+            read = batch.read_inputs
 
             def deadly(county, *rest):
                 if county.name == "killer":
                     os._exit(1)
                 return read(county, *rest)
 
-            batch._read = deadly
+            batch.read_inputs = deadly
 
     killed = []
     with (
