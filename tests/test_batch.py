@@ -252,14 +252,14 @@ def test_a_quota_that_cannot_be_met_leaves_the_verdicts(province, client, tmp_pa
 
 def test_a_siting_without_a_proof_is_told(province, run, client, tmp_path, monkeypatch):
     assert run.unproven == ()
-    propose = batch.propose_projects
+    propose = batch.county_projects
 
     def at_the_limit(*given, **options):
         table = propose(*given, **options)
         table.attrs["siting"]["gap"] = 0.19
         return table
 
-    monkeypatch.setattr(batch, "propose_projects", at_the_limit)
+    monkeypatch.setattr(batch, "county_projects", at_the_limit)
     inputs = province.inputs[:1]
     for _ in range(2):  # computed, then kept
         assert batch.run_province(inputs, tmp_path, client=client).unproven == ("130121",)
@@ -366,14 +366,14 @@ def test_dead_workers_lose_nothing_and_a_killer_is_found(province, tmp_path):
 
     class Poison(distributed.WorkerPlugin):
         def setup(self, worker):  # noqa: ARG002
-            read = batch.read_inputs
+            read = batch.assess_county
 
             def deadly(county, *rest):
                 if county.name == "killer":
                     os._exit(1)
                 return read(county, *rest)
 
-            batch.read_inputs = deadly
+            batch.assess_county = deadly
 
     killed = []
     with (

@@ -25,17 +25,13 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
-from .assessment import assess
 from .counties import FILES, CountyInputs, layer_files, preflight, read_counties
-from .county import Clock, read_inputs
+from .county import Clock, assess_county, county_projects
 from .errors import InfeasibleError, InputError, IntakeWarning, MissingDependencyError
 from .files import file_sha256, write_beside
-from .intake import intake_report
 from .partition import code_faults, partition_facilities, partition_roads, write_table
 from .plans import load_plan, plan_template
-from .projects import propose_projects
 from .province import DATA_SETS, part_path, province_map, ranking, read_json, read_province
-from .travel import travel_times
 
 __all__ = [
     "CountyInputs",
@@ -253,28 +249,14 @@ def _compute(
     _discard(out, code)
     run = _identity(inputs, projects=projects)
     plan = load_plan(county.plan)
-    given = read_inputs(county, plan, clock)
-    people = () if given.demand is None else (given.demand,)
-    found = intake_report(given.units, *people, given.facilities, given.roads).table
-    clock.begin("travel_times")
-    options: dict[str, Any] = {"barriers": given.barriers, **county.travel_options}
-    access = travel_times(
-        given.units, given.facilities, given.roads, plan, demand=given.demand, **options
-    )
-    clock.begin("assess")
-    report = assess(given.units, given.facilities, access, plan)
+    given, report, intake = assess_county(county, plan, clock)
+    found = intake.table
     tables = {"units": report.units, "verdicts": report.verdicts, "rates": report.rates}
     failure, siting = None, None
     if projects:
         clock.begin("projects")
         try:
-            table = propose_projects(
-                report,
-                given.roads,
-                candidates=given.sites,
-                links=given.links,
-                **county.project_options,
-            )
+            table = county_projects(county, given, report)
             tables["projects"], siting = table, table.attrs["siting"]
         except InfeasibleError as fault:
             failure = _failure(inputs, "projects", fault)

@@ -47,7 +47,9 @@ __all__ = [
     "County",
     "CountyRun",
     "Inputs",
+    "assess_county",
     "check_county",
+    "county_projects",
     "read_county",
     "read_inputs",
     "run_county",
@@ -373,24 +375,9 @@ def run_county(
                 f"{county.name}: [circles]: the plan knows no {what} {named!r}; "
                 f"it knows {', '.join(known)}"
             )
-    given = read_inputs(county, plan, clock)
-    people = () if given.demand is None else (given.demand,)
-    intake = intake_report(given.units, *people, given.facilities, given.roads)
-    clock.begin("travel_times")
-    around: dict[str, Any] = {"barriers": given.barriers, **county.travel_options}
-    access = travel_times(
-        given.units, given.facilities, given.roads, plan, demand=given.demand, **around
-    )
-    clock.begin("assess")
-    report = assess(given.units, given.facilities, access, plan)
+    given, report, intake = assess_county(county, plan, clock)
     clock.begin("projects")
-    projects = propose_projects(
-        report,
-        given.roads,
-        candidates=given.sites,
-        links=given.links,
-        **county.project_options,
-    )
+    projects = county_projects(county, given, report)
     tasks = annual_tasks(projects, report, budgets=county.annual_budgets)
     clock.begin("after")
     after = apply_projects(report, projects, given.roads, links=given.links)
@@ -398,7 +385,13 @@ def run_county(
     kind, mode = county.circle_kind or plan.kinds[0], plan.modes[county.circle_mode]
     times = county.circle_minutes
     circles = isochrones(
-        report.facilities, given.roads, kind=kind, mode=mode, minutes=times, **around
+        report.facilities,
+        given.roads,
+        kind=kind,
+        mode=mode,
+        minutes=times,
+        barriers=given.barriers,
+        **county.travel_options,
     )
     clock.begin("map")
     drawn = coverage_map(
@@ -443,6 +436,38 @@ def run_county(
         county.out / "manifest.json", lambda name: Path(name).write_text(text, "utf-8")
     )
     return CountyRun(report, projects, tasks, after, circles, intake, outputs, clock.seconds)
+
+
+def assess_county(
+    county: County, plan: Plan, clock: Clock
+) -> tuple[Inputs, CoverageReport, IntakeReport]:
+    """Read a county's files and assess it; also tell what was noticed on reading."""
+    given = read_inputs(county, plan, clock)
+    people = () if given.demand is None else (given.demand,)
+    intake = intake_report(given.units, *people, given.facilities, given.roads)
+    clock.begin("travel_times")
+    access = travel_times(
+        given.units,
+        given.facilities,
+        given.roads,
+        plan,
+        demand=given.demand,
+        barriers=given.barriers,
+        **county.travel_options,
+    )
+    clock.begin("assess")
+    return given, assess(given.units, given.facilities, access, plan), intake
+
+
+def county_projects(county: County, given: Inputs, report: CoverageReport) -> gpd.GeoDataFrame:
+    """Propose a county's projects as its file asks."""
+    return propose_projects(
+        report,
+        given.roads,
+        candidates=given.sites,
+        links=given.links,
+        **county.project_options,
+    )
 
 
 class Clock:

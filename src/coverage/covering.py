@@ -8,7 +8,6 @@ which candidates no better answer can have.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -466,7 +465,8 @@ def thinned(problem: Problem, start: Flags, needed: float) -> Answer:
     chosen = np.isin(np.arange(problem.cost.size), answer.chosen)
     count = problem.reach @ chosen.astype(float)
     served = float(problem.weight[count > 0].sum())
-    for candidate in _dearest_first(problem, chosen):
+    mine = np.flatnonzero(chosen & ~problem.locked)
+    for candidate in mine[np.argsort(-problem.cost[mine], kind="stable")].tolist():  # dearest first
         rows = problem.rows_of(candidate)
         alone = float(problem.weight[rows[count[rows] == 1]].sum())
         if served - alone >= needed - ROUNDING:
@@ -474,8 +474,3 @@ def thinned(problem: Problem, start: Flags, needed: float) -> Answer:
             count[rows] -= 1
             served -= alone
     return first_of(problem, np.flatnonzero(chosen))
-
-
-def _dearest_first(problem: Problem, chosen: Flags) -> Iterator[int]:
-    mine = np.flatnonzero(chosen & ~problem.locked)
-    yield from mine[np.argsort(-problem.cost[mine], kind="stable")].tolist()
