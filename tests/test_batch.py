@@ -256,7 +256,7 @@ def test_a_siting_without_a_proof_is_told(province, run, client, tmp_path, monke
 
     def at_the_limit(*given, **options):
         table = propose(*given, **options)
-        table.attrs["siting"]["gap"] = 0.19
+        table.attrs["siting"] |= {"gap": 0.19, "limit": "nodes"}
         return table
 
     monkeypatch.setattr(batch, "county_projects", at_the_limit)
@@ -313,7 +313,6 @@ def test_preflight_reads_headers_only(province):
     assert table["units"].iloc[0] == len(gpd.read_parquet(inputs[0].units))
     assert table["bytes"].iloc[0] == sum(p.stat().st_size for p in inputs[0].files.values())
     assert table["seconds"].iloc[0] > 0
-    assert (table["seconds_at_most"] - table["seconds"]).iloc[0] == pytest.approx(60.0)
     assert table["megabytes"].iloc[0] > 100
     assert table["problem"].str.contains("such.gpkg").tolist() == [False, True]
 

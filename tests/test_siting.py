@@ -147,6 +147,28 @@ def test_the_cheapest_cover_is_what_trying_everything_finds(large, problem, need
     assert found.cost == pytest.approx(min(costs))
 
 
+@either_way
+@settings(max_examples=50, deadline=None)
+@given(problems(), st.integers(1, 9))
+def test_of_equally_cheap_covers_one_has_about_the_least_of_the_tie(large, problem, needed):
+    reach, rest = split(problem, "weight")
+    rest["cost"] = np.minimum(rest["cost"], 2.0)  # many are equal
+    ones, tie = np.ones(reach.shape[0]), problem["cost"] / 9
+    spent = [
+        (rest["cost"][chosen].sum(), tie[chosen].sum())
+        for chosen in choices(problem)
+        if most_served(problem, chosen, ones) >= needed
+    ]
+    if not spent:
+        return
+    with mock.patch.object(siting, "_LARGE", large):
+        found = least_cost_cover(reach, **rest, needed=needed, tie=tie)
+    check({**problem, **rest}, found)
+    assert (found.assigned >= 0).sum() >= needed
+    assert found.cost == pytest.approx(min(spent)[0])
+    assert tie[found.chosen].sum() <= min(spent)[1] * 1.0527 + 1e-6
+
+
 @settings(max_examples=60, deadline=None)
 @given(problems(), st.integers(1, 4))
 def test_greedy_is_within_its_guarantee(problem, count):
@@ -207,6 +229,37 @@ def test_a_large_problem_is_solved_to_a_proven_gap():
     )
     assert cheap.gap <= 0.01
     assert cheap.cost <= 2_000 * 1.01
+
+
+@pytest.fixture(scope="module")
+def hard():
+    """A problem with little room, whose optimum takes the solver a tree to prove."""
+    rng = np.random.default_rng(20250715)
+    homes, sites = rng.random((80, 2)), rng.random((40, 2))
+    near = cKDTree(homes).query_ball_point(sites, 0.25)
+    site = np.repeat(np.arange(40), [len(rows) for rows in near])
+    reach = coo_array((np.ones(site.size), (np.concatenate(near).astype(int), site)), (80, 40))
+    given = {"load": rng.integers(10, 90, 80), "capacity": rng.integers(100, 300, 40)}
+    return reach.tocsr(), {"cost": rng.integers(20, 99, 40), "needed": 60, **given}
+
+
+def test_a_search_cut_short_by_nodes_says_so_and_ends_the_same_each_time(hard):
+    reach, given = hard
+    whole = least_cost_cover(reach, **given, max_gap=0.005, nodes=100_000)
+    short = [least_cost_cover(reach, **given, nodes=1) for _ in range(2)]
+    assert (whole.limit, short[0].limit) == ("", "nodes")
+    assert whole.gap <= 0.005 < short[0].gap
+    assert short[0].bound <= whole.objective <= short[0].objective
+    assert short[0].chosen.tolist() == short[1].chosen.tolist()
+    assert short[0].assigned.tolist() == short[1].assigned.tolist()
+    assert short[0].bound == short[1].bound
+
+
+def test_a_search_cut_short_by_seconds_says_so(hard):
+    reach, given = hard
+    found = least_cost_cover(reach, **given, seconds=1e-3)
+    assert found.limit == "seconds"
+    assert found.gap > 0
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,9 @@ _DASK = {"distributed.scheduler.allowed-failures": 1, "distributed.scheduler.wor
 class ProvinceRun:
     """What `run_province` did: codes of counties computed and kept, and a table of failures.
 
-    `unproven` are those whose siting ended at its limit of seconds: on another day, or a faster
-    computer, their projects may be others.
+    `unproven` are those whose siting ended at a limit before its optimum was proven. Where that was
+    its limit of seconds (``siting.limit`` in their done file), their projects may be others on
+    another day.
     """
 
     out: Path
@@ -119,7 +120,8 @@ def run_province(
     A worker holds one county at a time. Where it dies Dask runs the county elsewhere; one that
     kills workers again and again is tried once more alone, and becomes a failure. Ctrl-C leaves a
     folder to resume (tasks begun on your own client run to their end). Files are the same byte for
-    byte each time, but ``log.json`` and where a siting ended at its limit of seconds (`unproven`).
+    byte each time, but ``log.json`` and where a siting ended at its limit of seconds (`unproven`),
+    a safeguard far beyond what counties need.
     """
     start, folder = time.perf_counter(), Path(out).absolute()
     todo = sorted(map(_absolute, counties), key=lambda each: each.county_code)
@@ -159,10 +161,9 @@ def run_province(
 
 
 def _is_unproven(out: Path, code: str) -> bool:
-    """Say whether a county's siting is not known to be the optimum it was asked for."""
-    done = read_json(out / "done" / f"{code}.json", {})
-    asked = done.get("run", {}).get("options", {}).get("project_options", {}).get("max_gap", 0.0)
-    return bool((done.get("siting") or {}).get("gap", 0.0) > asked + 1e-9)
+    """Say whether a county's siting ended at a limit."""
+    siting = read_json(out / "done" / f"{code}.json", {}).get("siting")
+    return bool(siting and siting["limit"])
 
 
 def _absolute(county: CountyInputs) -> CountyInputs:

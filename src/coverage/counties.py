@@ -22,7 +22,6 @@ FILES = ("units", "facilities", "roads", "demand")
 _NEEDED = ("county_code", "name", "units", "facilities", "roads", "plan")
 # Of one county: at least, for 1,000 road edges, for 1,000 units. Measured as `preflight` says.
 _SECONDS, _MEGABYTES = (0.48, 0.036, 0.26), (399.0, 0.97, 162.0)
-_SITING_SECONDS = 60.0  # the limit of `propose_projects`
 
 
 @dataclass(frozen=True)
@@ -154,9 +153,8 @@ def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a county: `county_code, name, bytes, units, road_edges, seconds` (without
-        projects), `seconds_at_most` (with their siting, up to its limit), `megabytes` (the peak of
-        a worker), `problem`. Counts come from the headers of the files; missing where they do not
+        One row a county: `county_code, name, bytes, units, road_edges, seconds` (projects
+        included), `megabytes` (the peak of a worker), `problem`. Counts come from the headers of the files; missing where they do not
         tell.
 
     Notes
@@ -174,11 +172,9 @@ def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:
         units, edges = (_count(each.county, name) for name in ("units", "roads"))
         by = np.array([1.0, edges / 1000, units / 1000])
         seconds, megabytes = (float(by @ np.array(line)) for line in (_SECONDS, _MEGABYTES))
-        at_most = seconds + each.county.project_options.get("seconds", _SITING_SECONDS)
-        cost = (seconds, at_most, megabytes)
         problem = f"there is no {', '.join(missing)}" if missing else ""
-        rows.append((each.county_code, each.name, size, units, edges, *cost, problem))
-    names = ["county_code", "name", "bytes", "units", "road_edges", "seconds", "seconds_at_most"]
+        rows.append((each.county_code, each.name, size, units, edges, seconds, megabytes, problem))
+    names = ["county_code", "name", "bytes", "units", "road_edges", "seconds"]
     return pd.DataFrame(rows, columns=[*names, "megabytes", "problem"])
 
 

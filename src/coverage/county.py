@@ -79,6 +79,7 @@ _PROJECT_OPTIONS = {
     "objective": str,
     "spare_minutes": _NUMBER,
     "max_gap": _NUMBER,
+    "nodes": int,
     "seconds": _NUMBER,
     "locked": list,
     "forbidden": list,

@@ -37,9 +37,12 @@ Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 _TOLERANCE = 1e-6  # HiGHS' own
-_INFEASIBLE = 2  # scipy's status of a programme without a solution
+_OPTIMAL, _OUT_OF_TIME, _INFEASIBLE = 0, 1, 2  # scipy's status of a programme
 _LARGE = 20_000  # entries of reach, beyond which the problem is narrowed before it is solved
 _PROMISING = (2, 4)  # times as many candidates as are chosen, to look for a better answer among
+_NODES = 500  # of the branch-and-bound tree; counties need 1 to 200
+_SECONDS = 600.0
+_TIE_GAP = 0.05  # how far from the least of a tie an answer may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,9 @@ class Siting:
         Their relative distance: 0 where the optimum is proven.
     method : {"milp", "exchange", "greedy"}
         How it was found.
+    limit : {"", "nodes", "seconds"}
+        What ended the search before the gap asked for was proven. Where it was seconds, the answer
+        may be another on another day.
     """
 
     chosen: Integers
@@ -73,6 +79,7 @@ class Siting:
     bound: float
     gap: float
     method: str
+    limit: str = ""
 
 
 def max_coverage(
@@ -88,7 +95,8 @@ def max_coverage(
     capacity: ArrayLike | None = None,
     load: ArrayLike | None = None,
     max_gap: float = 0.0,
-    seconds: float = 60.0,
+    nodes: int = _NODES,
+    seconds: float = _SECONDS,
 ) -> Siting:
     """Serve the most weight for a budget, or with so many candidates.
 
@@ -114,8 +122,10 @@ def max_coverage(
         What each row takes up.
     max_gap : float
         How far from the proven optimum the answer may be.
+    nodes : int
+        Of the branch-and-bound tree, after which the best answer found is taken.
     seconds : float
-        After which the best answer found is taken.
+        The same: a safeguard, as answers that end at it depend on the computer.
 
     Returns
     -------
@@ -172,9 +182,10 @@ def max_coverage(
         _Sum(amounts, nothing[0], -np.inf, limit + ROUNDING) for amounts, limit in problem.limits
     ]
     task = _Task(problem, _Sum(nothing[1], -problem.weight), kept, lambda each: -each.weight)
-    found, least = _searched(task, known, -most, relaxed, max_gap=max_gap, seconds=seconds)
+    effort = _Effort(max_gap, nodes, time.monotonic() + seconds)
+    found, least, limit = _searched(task, known, -most, relaxed, effort)
     best = known[0] if found is None else found
-    return _proven(best, best.weight, max(-least, best.weight))
+    return _proven(best, best.weight, max(-least, best.weight), limit)
 
 
 def least_cost_cover(
@@ -188,8 +199,10 @@ def least_cost_cover(
     exclusive: ArrayLike | None = None,
     capacity: ArrayLike | None = None,
     load: ArrayLike | None = None,
+    tie: ArrayLike | None = None,
     max_gap: float = 0.0,
-    seconds: float = 60.0,
+    nodes: int = _NODES,
+    seconds: float = _SECONDS,
 ) -> Siting:
     """Serve a quota at the least cost.
 
@@ -201,8 +214,11 @@ def least_cost_cover(
         How much must be served: rows, or their value.
     row_value : array-like of float, shape (n,), optional
         What each row counts for; 1 by default.
-    cost, locked, forbidden, exclusive, capacity, load, max_gap, seconds
+    cost, locked, forbidden, exclusive, capacity, load, max_gap, nodes, seconds
         As for `max_coverage`.
+    tie : array-like of float, shape (m,), optional
+        Of answers that cost the same, one whose chosen candidates have the least of this in all is
+        sought: within 5 % of it.
 
     Returns
     -------
@@ -252,16 +268,43 @@ def least_cost_cover(
     nothing = np.zeros(problem.weight.size), np.zeros(problem.cost.size)
     quota = _Sum(nothing[1], problem.weight, needed - ROUNDING, np.inf)
     task = _Task(problem, _Sum(problem.cost, nothing[0]), [quota], lambda each: each.cost)
-    best, least = _searched(task, known, least, relaxed, max_gap=max_gap, seconds=seconds)
+    effort = _Effort(max_gap, nodes, time.monotonic() + seconds)
+    best, least, limit = _searched(task, known, least, relaxed, effort)
     if best is not None:
-        return _proven(best, best.cost, min(least, best.cost))
+        if tie is not None and not limit:
+            best, limit = _untied(task, quota, best, relaxed, np.asarray(tie, float), effort)
+        return _proven(best, best.cost, min(least, best.cost), limit)
     if np.isinf(least):
-        raise _infeasible(reach, problem, needed, seconds)
-    raise InfeasibleError(f"no answer within {seconds:g} s: give more seconds=, or a max_gap=")
+        raise _infeasible(reach, problem, needed, nodes=nodes, seconds=seconds)
+    raise InfeasibleError(
+        f"no answer within {nodes} nodes and {seconds:g} s: give more nodes= or seconds="
+    )
+
+
+def _untied(
+    task: _Task,
+    quota: _Sum,
+    best: Siting,
+    relaxed: Relaxation | None,
+    tie: Floats,
+    effort: _Effort,
+) -> tuple[Siting, str]:
+    """Give an answer that costs no more than the best and has about the least of a tie."""
+    problem, nothing = task.problem, np.zeros(task.problem.weight.size)
+    if relaxed is not None:
+        has, lacks = relaxed.settled(problem, best.cost)
+        problem = problem.within(locked=has, forbidden=lacks)
+    no_more = _Sum(problem.cost, nothing, -np.inf, best.cost + ROUNDING * max(best.cost, 1.0))
+    tied = _Task(
+        problem, _Sum(tie, nothing), [quota, no_more], lambda each: float(tie[each.chosen].sum())
+    )
+    found, _, limit = _searched(tied, [best], 0.0, None, effort._replace(max_gap=_TIE_GAP))
+    assert found is not None  # noqa: S101 - the best is known
+    return found, "seconds" if limit == "seconds" else ""
 
 
 def _infeasible(
-    reach: csr_array, problem: Problem, needed: float, seconds: float
+    reach: csr_array, problem: Problem, needed: float, *, nodes: int, seconds: float
 ) -> InfeasibleError:
     """Say how much can be served at most, and which rows nothing serves."""
     open_ = ~problem.forbidden
@@ -275,6 +318,7 @@ def _infeasible(
         exclusive=problem.exclusive,
         capacity=problem.capacity,
         load=problem.load,
+        nodes=nodes,
         seconds=seconds,
     )
     served = np.zeros(problem.weight.size, dtype=bool)
@@ -296,6 +340,19 @@ class _Sum(NamedTuple):
     high: float = np.inf
 
 
+class _Effort(NamedTuple):
+    """How near the optimum an answer must be, and what ends the search for it."""
+
+    max_gap: float
+    nodes: int
+    ends: float
+
+    @property
+    def seconds(self) -> float:
+        """What is left until the end."""
+        return max(self.ends - time.monotonic(), 0.0)
+
+
 class _Task(NamedTuple):
     """What is to be made the least, within which sums, and what an answer makes of it."""
 
@@ -310,29 +367,29 @@ def _searched(
     known: Sequence[Siting],
     least: float,
     relaxed: Relaxation | None,
-    *,
-    max_gap: float,
-    seconds: float,
-) -> tuple[Siting | None, float]:
+    effort: _Effort,
+) -> tuple[Siting | None, float, str]:
     """Solve a task, given answers that are known and what it is at `least`.
 
-    Gives the best answer, None where there is none, and what the task is at least: infinite where
-    nothing does what is asked.
+    Gives the best answer, None where there is none, what the task is at least (infinite where
+    nothing does what is asked), and what ended the search before its time.
     """
-    ends = time.monotonic() + seconds
-    best = min(known, key=task.value, default=None)
+    best, limit = min(known, key=task.value, default=None), ""
     for problem, whole in _parts(task, best, relaxed):
-        if best is not None and _apart(task.value(best), least) <= max_gap:
+        if best is not None and _apart(task.value(best), least) <= effort.max_gap:
             break
-        left = max(ends - time.monotonic(), 0.0)
-        found = _solved(task, problem, max_gap=max_gap, seconds=left if whole else left / 3)
+        seconds = effort.seconds if whole else effort.seconds / 3
+        found = _solved(task, problem, effort, seconds=seconds)
+        limit = "seconds" if "seconds" in (limit, found.limit) else found.limit
         if found.answer is not None and (
             best is None or task.value(found.answer) <= task.value(best)
         ):
             best = found.answer
         if whole:  # what is left out of it is no better than the best
             least = max(least, min(found.least, np.inf if best is None else task.value(best)))
-    return best, least
+    proven = best is not None and _apart(task.value(best), least) <= effort.max_gap
+    # A proven answer may be one of several: which one it is, a search cut short may have decided.
+    return best, least, "" if proven and limit != "seconds" else limit
 
 
 def _parts(
@@ -355,13 +412,14 @@ def _parts(
 
 
 class _Found(NamedTuple):
-    """An answer, None where none was found in time, and what the aim is at least."""
+    """An answer, None where none was found, what the aim is at least, and what ended the search."""
 
     answer: Siting | None
     least: float
+    limit: str = ""
 
 
-def _solved(task: _Task, problem: Problem, *, max_gap: float, seconds: float) -> _Found:
+def _solved(task: _Task, problem: Problem, effort: _Effort, *, seconds: float) -> _Found:
     """Make the aim of a task the least with the candidates a problem leaves open."""
     m, tight = problem.cost.size, bool(problem.tight.any())
     if m == 0:
@@ -384,20 +442,25 @@ def _solved(task: _Task, problem: Problem, *, max_gap: float, seconds: float) ->
             np.r_[(~problem.forbidden).astype(float), np.ones(others)],
         ),
         integrality=np.r_[np.ones(m), whole],
-        options={"mip_rel_gap": max_gap, "time_limit": seconds},
+        options={
+            "mip_rel_gap": effort.max_gap,
+            "node_limit": effort.nodes,
+            "time_limit": seconds,
+        },
     )
     if result.status == _INFEASIBLE:
         return _Found(None, np.inf)
     least = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
+    limit = {_OPTIMAL: "", _OUT_OF_TIME: "seconds"}.get(result.status, "nodes")
     if result.x is None:
-        return _Found(None, least)
+        return _Found(None, least, limit)
     chosen = result.x[:m] > 1 / 2
     answer = (
         _with_room(problem, chosen, result.x[m:])
         if tight
         else first_of(problem, np.flatnonzero(chosen))
     )
-    return _Found(_siting(problem, answer, "milp"), least)
+    return _Found(_siting(problem, answer, "milp"), least, limit)
 
 
 def _matrix(values: Floats, rows: Integers, columns: Integers, shape: tuple[int, int]) -> csc_array:
@@ -489,8 +552,9 @@ def _apart(value: float, bound: float) -> float:
     return gap if gap > ROUNDING else 0.0
 
 
-def _proven(siting: Siting, objective: float, bound: float) -> Siting:
-    return replace(siting, objective=objective, bound=bound, gap=_apart(objective, bound))
+def _proven(siting: Siting, objective: float, bound: float, limit: str = "") -> Siting:
+    gap = _apart(objective, bound)
+    return replace(siting, objective=objective, bound=bound, gap=gap, limit=limit)
 
 
 def greedy_coverage(
