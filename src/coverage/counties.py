@@ -159,11 +159,11 @@ def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:
 
     Notes
     -----
-    0.48 s + 0.036 s for 1,000 edges + 0.26 s for 1,000 units, and 399 MB + 0.97 MB + 162 MB:
+    0.51 s + 0.028 s for 1,000 edges + 3.8 s for 1,000 units, and 397 MB + 1.1 MB + 105 MB:
     fitted by ``benchmarks/province.py --fit`` to six counties of 4,000 to 281,000 edges and 40 to
     900 units with 5 points each, one at a time in a fresh worker, on one shared core of a server
-    of 2026 (plan ``luanping-2025``, prepared roads); there within 16 %, elsewhere expect half to
-    three times that. The siting of projects took 0.1 to 11 s of its own, by how hard it is.
+    of 2026 (plan ``luanping-2025``, prepared roads); there within 15 %, elsewhere expect half to
+    three times that.
     """
     rows = []
     for each in counties:
