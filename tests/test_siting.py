@@ -283,6 +283,14 @@ def test_equal_to_spopt(medium):
     assert all_of_them.cost == pytest.approx(cover.problem.objective.value())
 
 
+@pytest.mark.parametrize(
+    ("tie", "message"), [([1.0], "tie must have 2 values"), ([1.0, np.nan], "tie must be numbers")]
+)
+def test_a_wrong_tie(tie, message):
+    with pytest.raises(fc.InputError, match=message):
+        least_cost_cover(csr_array(np.eye(2, dtype=bool)), needed=1, tie=tie)
+
+
 def test_nothing_to_choose_from():
     nobody = csr_array(np.zeros((3, 0), dtype=bool))
     assert max_coverage(nobody, [1, 2, 3], count=1).weight == 0

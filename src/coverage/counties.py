@@ -154,8 +154,8 @@ def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:
     -------
     DataFrame
         One row a county: `county_code, name, bytes, units, road_edges, seconds` (projects
-        included), `megabytes` (the peak of a worker), `problem`. Counts come from the headers of the files; missing where they do not
-        tell.
+        included), `megabytes` (the peak of a worker), `problem`. Counts come from the headers of
+        the files; missing where they do not tell.
 
     Notes
     -----

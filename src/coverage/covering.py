@@ -28,6 +28,7 @@ __all__ = [
     "improved",
     "least_cost",
     "most_gain",
+    "numbers",
     "thinned",
 ]
 
@@ -42,6 +43,16 @@ _SHORTER = 2 / 3
 _DEFLECTION = 0.95  # how much of the last direction is kept (Camerini, Fratta and Maffioli 1975)
 _SHORTEST = 1e-3
 _PAIRS = 2_000_000  # of an entering and a leaving candidate weighed at once
+
+
+def numbers(name: str, values: ArrayLike | None, size: int, default: float) -> Floats:
+    """Check that values are so many numbers of at least 0."""
+    array = np.full(size, default) if values is None else np.asarray(values, dtype=float)
+    if array.shape != (size,):
+        raise InputError(f"{name} must have {size} values, not {array.shape}")
+    if np.isnan(array).any() or (array < 0).any():
+        raise InputError(f"{name} must be numbers of at least 0; NaN is no number")
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +97,6 @@ class Problem:
         entries = coo_array(reach)
         served = entries.data.astype(bool)
         order = np.lexsort((entries.coords[1][served], entries.coords[0][served]))
-
-        def numbers(name: str, values: ArrayLike | None, size: int, default: float) -> Floats:
-            array = np.full(size, default) if values is None else np.asarray(values, dtype=float)
-            if array.shape != (size,):
-                raise InputError(f"{name} must have {size} values, not {array.shape}")
-            if np.isnan(array).any() or (array < 0).any():
-                raise InputError(f"{name} must be numbers of at least 0; NaN is no number")
-            return array
 
         def flags(values: ArrayLike | None) -> Flags:
             return np.zeros(m, bool) if values is None else np.asarray(values, dtype=bool)

@@ -22,7 +22,14 @@ from .candidates import WORKS, Candidates, site_candidates
 from .errors import InfeasibleError, InputError
 from .network import RoadNetwork
 from .shortfalls import PROJECTS, SERVICE, shortfalls, village_quota
-from .siting import Siting, greedy_coverage, least_cost_cover, max_coverage
+from .siting import (
+    MOST_NODES,
+    MOST_SECONDS,
+    Siting,
+    greedy_coverage,
+    least_cost_cover,
+    max_coverage,
+)
 
 __all__ = ["OBJECTIVES", "annual_tasks", "cost_frontier", "project_summary", "propose_projects"]
 
@@ -74,8 +81,8 @@ def propose_projects(
     forbidden: Collection[str] = (),
     spare_minutes: float = 0.0,
     max_gap: float = 0.0,
-    nodes: int = 500,
-    seconds: float = 600.0,
+    nodes: int = MOST_NODES,
+    seconds: float = MOST_SECONDS,
 ) -> gpd.GeoDataFrame:
     """Propose what to build, extend, share and mend, for whom, in which order and at what cost.
 
@@ -595,8 +602,8 @@ def cost_frontier(
     candidates: gpd.GeoDataFrame | None = None,
     links: gpd.GeoDataFrame | None = None,
     max_gap: float = 0.0,
-    nodes: int = 500,
-    seconds: float = 600.0,
+    nodes: int = MOST_NODES,
+    seconds: float = MOST_SECONDS,
 ) -> pd.DataFrame:
     """Give what village projects achieve at most for each budget: cost against coverage.
 

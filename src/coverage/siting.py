@@ -26,11 +26,19 @@ from .covering import (
     improved,
     least_cost,
     most_gain,
+    numbers,
     thinned,
 )
 from .errors import InfeasibleError, InputError
 
-__all__ = ["Siting", "greedy_coverage", "least_cost_cover", "max_coverage"]
+__all__ = [
+    "MOST_NODES",
+    "MOST_SECONDS",
+    "Siting",
+    "greedy_coverage",
+    "least_cost_cover",
+    "max_coverage",
+]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -40,8 +48,8 @@ _TOLERANCE = 1e-6  # HiGHS' own
 _OPTIMAL, _OUT_OF_TIME, _INFEASIBLE = 0, 1, 2  # scipy's status of a programme
 _LARGE = 20_000  # entries of reach, beyond which the problem is narrowed before it is solved
 _PROMISING = (2, 4)  # times as many candidates as are chosen, to look for a better answer among
-_NODES = 500  # of the branch-and-bound tree; counties need 1 to 200
-_SECONDS = 600.0
+MOST_NODES = 500  # of the branch-and-bound tree; counties need 1 to 200
+MOST_SECONDS = 600.0
 _TIE_GAP = 0.05  # how far from the least of a tie an answer may be
 
 
@@ -95,8 +103,8 @@ def max_coverage(
     capacity: ArrayLike | None = None,
     load: ArrayLike | None = None,
     max_gap: float = 0.0,
-    nodes: int = _NODES,
-    seconds: float = _SECONDS,
+    nodes: int = MOST_NODES,
+    seconds: float = MOST_SECONDS,
 ) -> Siting:
     """Serve the most weight for a budget, or with so many candidates.
 
@@ -201,8 +209,8 @@ def least_cost_cover(
     load: ArrayLike | None = None,
     tie: ArrayLike | None = None,
     max_gap: float = 0.0,
-    nodes: int = _NODES,
-    seconds: float = _SECONDS,
+    nodes: int = MOST_NODES,
+    seconds: float = MOST_SECONDS,
 ) -> Siting:
     """Serve a quota at the least cost.
 
@@ -256,6 +264,7 @@ def least_cost_cover(
         capacity=capacity,
         load=load,
     )
+    ties = None if tie is None else numbers("tie", tie, problem.cost.size, 0.0)
     answer = thinned(problem, problem.locked, needed)
     known = [_siting(problem, answer, "greedy")] if _serves(problem, answer, needed) else []
     least, relaxed = 0.0, None
@@ -271,8 +280,8 @@ def least_cost_cover(
     effort = _Effort(max_gap, nodes, time.monotonic() + seconds)
     best, least, limit = _searched(task, known, least, relaxed, effort)
     if best is not None:
-        if tie is not None and not limit:
-            best, limit = _untied(task, quota, best, relaxed, np.asarray(tie, float), effort)
+        if ties is not None and not limit:
+            best, limit = _untied(task, quota, best, relaxed, ties, effort)
         return _proven(best, best.cost, min(least, best.cost), limit)
     if np.isinf(least):
         raise _infeasible(reach, problem, needed, nodes=nodes, seconds=seconds)
@@ -451,6 +460,7 @@ def _solved(task: _Task, problem: Problem, effort: _Effort, *, seconds: float) -
     if result.status == _INFEASIBLE:
         return _Found(None, np.inf)
     least = -np.inf if result.mip_dual_bound is None else float(result.mip_dual_bound)
+    # SciPy has no status of its own for a limit of nodes.
     limit = {_OPTIMAL: "", _OUT_OF_TIME: "seconds"}.get(result.status, "nodes")
     if result.x is None:
         return _Found(None, least, limit)
