@@ -130,6 +130,19 @@ def test_a_county_is_as_in_a_run_of_its_own(bench, province, run):
             assert_frame_equal(left, right)
 
 
+def test_a_county_leaves_its_trail(province, run):
+    inputs = province.inputs[0]
+    done = json.loads((run.out / "done" / f"{inputs.county_code}.json").read_text("utf-8"))
+    assert (
+        done["rows_read"]["units"]["read"]
+        == len(fc.read_units(inputs.units))
+        == done["rows"]["units"]
+    )
+    assert done["rows_read"]["roads"]["read"] == len(fc.read_roads(inputs.roads))
+    assert done["operations"][0]["from"] == done["crs"]["measured_in"]
+    assert done["run"]["inputs"]["roads"]["sha256"]
+
+
 def test_at_the_border_it_is_as_in_a_joint_run(bench, province, run):
     found = bench.compare(province, run.out)
     assert found["rows_of_pair"] > 80

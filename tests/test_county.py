@@ -127,7 +127,7 @@ def test_costs_budgets_and_sites_of_a_county(folder, units):
     assert set(chosen["unit_code"]) <= set(sites["unit_code"])
     manifest = json.loads((folder / "out" / "manifest.json").read_text("utf-8"))
     assert "sites" in manifest["inputs"]
-    assert manifest["options"]["projects"]["costs"]["new_build"] == [20, 0.25]
+    assert manifest["options"]["project_options"]["costs"]["new_build"] == [20, 0.25]
 
 
 def test_demo_equals_the_ten_calls(tmp_path, report, capsys):

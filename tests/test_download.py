@@ -105,6 +105,9 @@ def test_polygon_has_the_roads_of_the_extract(download, helsinki_pbf):
     assert expected.sum() > 20_000
     same_metres(metres_by_class(roads), expected)
     assert roads.crs.to_epsg() == 32635
+    (counts,) = roads.rows
+    assert counts["accepted"] == roads.edges["osmid"].nunique()
+    assert counts["accepted"] <= counts["read"] < fc.read_roads(helsinki_pbf).rows[0]["read"]
 
 
 def test_tags_nodes_and_direction_are_those_of_the_extract(download, helsinki_pbf):

@@ -69,7 +69,7 @@ def check(path):
         and tags["highway"] not in {"services", "rest_area"}
         and len(oracle.nodes[number]) > 1
     }
-    coords, way, key, ways, crs, findings = read_osm_ways(path)
+    coords, way, key, ways, crs, findings, read = read_osm_ways(path)
     assert ways["osmid"].tolist() == list(expected)
     for tag in KEYS:
         if tag != "oneway":
@@ -84,6 +84,11 @@ def check(path):
     gates = [n for n, tags in oracle.barriers.items() if is_closed(tags) and n in set(key.tolist())]
     said = [f["cure"] for f in findings if f["field"] == "barrier"]
     assert (said[0].split()[0] if said else "0") == str(len(gates))
+    areas = [
+        tags.get("area") == "yes" or tags["highway"] in {"services", "rest_area"}
+        for tags in oracle.ways.values()
+    ]
+    assert read == len(oracle.ways) - sum(areas)
     return ways
 
 
@@ -166,7 +171,7 @@ def read(request, tmp_path):
 )
 def test_ways_that_somebody_may_use(read, tags, kept):
     open_way = ((1, 2), {"highway": "residential"})
-    *_, ways, _, findings = read([open_way, ((2, 3), {"highway": "service"} | tags)])
+    *_, ways, _, findings, _ = read([open_way, ((2, 3), {"highway": "service"} | tags)])
     assert ways["osmid"].tolist() == [100, 101][: 1 + kept]
     closed = [f["cure"] for f in findings if f["field"] == "access"]
     assert closed == (["1 ways left out"] if not kept and "access" in tags else [])
@@ -182,14 +187,16 @@ def test_tags_become_columns(read):
         "motor_vehicle": "agricultural",
         "layer": "-1",
     }
-    *_, ways, _, _ = read([((1, 2), {"highway": "service"} | texts), ((2, 3), {"highway": "path"})])
+    *_, ways, _, _, _ = read(
+        [((1, 2), {"highway": "service"} | texts), ((2, 3), {"highway": "path"})]
+    )
     row = ways.iloc[0]
     assert {tag: row[tag.replace(":", "_")] for tag in texts} == texts
     assert ways.iloc[1].drop(["osmid", "highway"]).isna().all()
 
 
 def test_implied_directions(read):
-    *_, ways, _, _ = read(
+    *_, ways, _, _, _ = read(
         [
             ((1, 2), {"highway": "motorway"}),
             ((1, 2), {"highway": "motorway", "oneway": "no"}),
@@ -213,13 +220,13 @@ def test_closed_gates_on_roads_are_counted(read):
         5: {"access": "no"},  # no barrier
     }
     road = ((1, 2, 3, 5), {"highway": "service"})
-    *_, findings = read([road], nodes=range(1, 6), tagged=tagged)
+    *_, findings, _ = read([road], nodes=range(1, 6), tagged=tagged)
     (gate,) = [f for f in findings if f["field"] == "barrier"]
     assert gate["cure"].startswith("1 ")
 
 
 def test_cut_ways_end_at_the_last_known_node(read):
-    coords, way, key, ways, _, findings = read(
+    coords, way, key, ways, _, findings, number = read(
         [
             ((1, 2, 3), {"highway": "service"}),
             ((3, 4, 2), {"highway": "path"}),
@@ -233,6 +240,7 @@ def test_cut_ways_end_at_the_last_known_node(read):
     np.testing.assert_array_equal(coords, [[25.0, 60 + n / 1000] for n in key])
     (cut,) = [f for f in findings if "cuts ways" in f["rule"]]
     assert cut["cure"].startswith("2 ")
+    assert number == 4
 
 
 def test_no_road(read):

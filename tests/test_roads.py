@@ -623,3 +623,33 @@ def test_what_is_noticed_of_a_road_layer_is_told(tmp_path):
     assert roads.edges["highway"].tolist() == ["unclassified"]
     told = fc.intake_report(roads).table["code"].tolist()
     assert told[:2] == ["layer.encoding", "crs.ballpark"]
+
+
+def test_rows_of_a_road_layer_are_counted(tmp_path):
+    """Two parts of a row are one row; a road that is not built, and an empty one, are set aside."""
+    lines = [
+        shapely.MultiLineString([[(0, 0), (100, 0)], [(0, 9), (100, 9)]]),
+        shapely.LineString([(50, -50), (50, 50)]),
+        shapely.LineString([(0, 70), (100, 70)]),
+        None,
+    ]
+    frame = gpd.GeoDataFrame(
+        {"highway": ["service", "service", "construction", "service"]},
+        geometry=gpd.GeoSeries(lines, crs=GAUSS_KRUGER).translate(*ORIGIN),
+    )
+    frame.to_file(tmp_path / "a.gpkg")
+    counts = {
+        "file": "a.gpkg",
+        "read": 4,
+        "accepted": 2,
+        "set_aside": 2,
+        "no_data": 0,
+        "crs": GAUSS_KRUGER,
+    }
+    for crossings in ("join", "keep"):
+        roads = fc.read_roads(tmp_path / "a.gpkg", crossings=crossings)
+        assert fc.intake_report(roads).rows == (counts,)
+    area = shapely.box(*np.r_[ORIGIN + 20, ORIGIN + 40])
+    closures = gpd.GeoDataFrame({"note": ["a"]}, geometry=[area], crs=GAUSS_KRUGER)
+    changed = fc.close_roads(roads, closures)
+    assert fc.read_roads(changed.save(tmp_path / "b.parquet")).rows == (counts,)

@@ -77,7 +77,16 @@ def test_the_trail_tells_what_went_in_and_by_what_it_was_judged(made):
     assert "min" in rules["comprehensive_service"]["rule"]
     assert rules["comprehensive_service"]["source"]
     assert {"geopandas", "matplotlib", "pyproj", "python"} <= set(manifest["packages"])
-    assert manifest["crs"]["operation"]
+    assert [(each["from"], each["to"]) for each in manifest["operations"]] == [(CRS, "EPSG:4326")]
+    assert "proj=utm zone=50" in manifest["operations"][0]["operation"]
+    assert {*manifest["crs"].values()} == {CRS}
+    assert manifest["seed"] is None
+    read = {name: each["read"] for name, each in manifest["rows_read"].items()}
+    assert read == {"units": 3, "facilities": 1, "roads": 1}
+    table = fc.intake_report(fc.read_units(made / "units.gpkg")).table
+    told = {code: count for part in manifest["findings"].values() for code, count in part.items()}
+    assert {code: told[code] for code in table["code"]} == table["code"].value_counts().to_dict()
+    assert manifest["options"]["circle_minutes"] == [5.0, 10.0, 15.0]
     assert set(manifest["outputs"]) == {"map", "workbook", "briefing"}
     assert {"travel_times", "after", "briefing"} <= set(manifest["seconds"])
 
@@ -121,6 +130,27 @@ def test_what_differs_is_said(made, tmp_path, capsys):
     options = ["--county", str(tmp_path / "moved.toml")]
     assert main(["verify", str(tmp_path / "out"), *options]) == 1
     assert "input changed: facilities.gpkg" in capsys.readouterr().out
+
+
+def test_all_files_of_a_layer_and_the_plan_are_watched(made, tmp_path):
+    """The table of a Shapefile lies beside it; two inputs may be called the same."""
+    gpd.read_file(made / "units.gpkg").to_file(tmp_path / "units.shp", encoding="UTF-8")
+    for name in ("facilities", "roads"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.gpkg").write_bytes((made / f"{name}.gpkg").read_bytes())
+    assert main(["new-plan", "--out", str(tmp_path / "plan.toml"), "--from", "luanping-2025"]) == 0
+    text = TOML.replace("units.gpkg", "units.shp").replace("luanping-2025", "plan.toml")
+    for name in ("facilities", "roads"):
+        text = text.replace(f"{name}.gpkg", f"{name}/a.gpkg")
+    (tmp_path / "county.toml").write_text(text, encoding="utf-8")
+    fc.run_county(fc.read_county(tmp_path / "county.toml"))
+    assert fc.verify(tmp_path / "out").empty
+    for name in ("units.dbf", "plan.toml", "roads/a.gpkg"):
+        with (tmp_path / name).open("ab") as file:
+            file.write(b"\n")
+    found = fc.verify(tmp_path / "out")
+    changed = found.loc[found["what"] == "input changed", "name"]
+    assert changed.tolist() == ["units.dbf", "a.gpkg (roads)", "plan.toml"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"made_on": "2025-01-01"}', '{"made_on": 5}'])

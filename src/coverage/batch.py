@@ -25,10 +25,10 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
-from .counties import FILES, CountyInputs, layer_files, preflight, read_counties
-from .county import Clock, assess_county, county_projects
+from .counties import FILES, CountyInputs, preflight, read_counties
+from .county import Clock, assess_county, audit_trail, county_projects
 from .errors import InfeasibleError, InputError, IntakeWarning, MissingDependencyError
-from .files import file_sha256, write_beside
+from .files import file_sha256, layer_files, write_beside
 from .partition import code_faults, partition_facilities, partition_roads, write_table
 from .plans import load_plan, plan_template
 from .province import DATA_SETS, part_path, province_map, ranking, read_json, read_province
@@ -251,7 +251,6 @@ def _compute(
     run = _identity(inputs, projects=projects)
     plan = load_plan(county.plan)
     given, report, intake = assess_county(county, plan, clock)
-    found = intake.table
     tables = {"units": report.units, "verdicts": report.verdicts, "rates": report.rates}
     failure, siting = None, None
     if projects:
@@ -269,7 +268,7 @@ def _compute(
     done = {
         "run": run,
         "stamp": report.stamp,
-        "findings": found["severity"].value_counts().sort_index().to_dict(),
+        **audit_trail(given, report, intake),
         "siting": siting,
         "failure": failure,
         "parts": parts,

@@ -150,7 +150,7 @@ def close_roads(
     pieces, hits = _pieces(runs, shapely.length(lines))
     findings = _what_was_closed(roads, closures, shapes, tree, hits)
     if (pieces["closure"] < 0).all():
-        return RoadNetwork(roads.edges, roads.nodes, source=roads.source, findings=findings)
+        return roads.with_edges(roads.edges, findings=findings)
     return _cut(roads, lines, pieces, _labels(closures.index), findings)
 
 
@@ -478,7 +478,7 @@ def _cut(
         {"node_id": new_node_ids(roads.nodes["node_id"], len(xy)), "x": xy[:, 0], "y": xy[:, 1]}
     )
     nodes = pd.concat([roads.nodes, new], ignore_index=True) if len(new) else roads.nodes
-    return RoadNetwork(edges, nodes, source=roads.source, findings=findings)
+    return roads.with_edges(edges, nodes, findings=findings)
 
 
 def _cut_lines(lines: Shapes, pieces: pd.DataFrame, later: Flags) -> tuple[Shapes, Floats]:
@@ -914,10 +914,9 @@ def _with_slopes(
                 count=f"{np.unique(edge[steep]).size:,}",
             )
         )
-    return RoadNetwork(
+    return roads.with_edges(
         edges,
         roads.nodes.assign(elevation_m=nodes),
-        source=roads.source,
         findings=(*roads.findings, *(asdict(each) for each in found)),
     )
 

@@ -13,10 +13,11 @@ import pyogrio
 
 from .county import County, read_county
 from .errors import CoverageError, Finding, InputError
+from .files import layer_files
 from .partition import a_fault, code_faults
 from .plans import load_plan
 
-__all__ = ["CountyInputs", "layer_files", "preflight", "read_counties"]
+__all__ = ["CountyInputs", "preflight", "read_counties"]
 
 FILES = ("units", "facilities", "roads", "demand")
 _NEEDED = ("county_code", "name", "units", "facilities", "roads", "plan")
@@ -176,15 +177,6 @@ def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:
         rows.append((each.county_code, each.name, size, units, edges, seconds, megabytes, problem))
     names = ["county_code", "name", "bytes", "units", "road_edges", "seconds"]
     return pd.DataFrame(rows, columns=[*names, "megabytes", "problem"])
-
-
-def layer_files(path: Path) -> list[Path]:
-    """Give the files a layer consists of."""
-    if path.is_dir():
-        return sorted(each for each in path.rglob("*") if each.is_file())
-    if path.suffix.lower() == ".shp":
-        return sorted(each for each in path.parent.iterdir() if each.stem == path.stem)
-    return [path]
 
 
 def _bytes(path: Path) -> int:

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -24,7 +24,7 @@ from .conditions import add_elevation, close_roads
 from .demand import read_demand
 from .errors import ConfigError
 from .facilities import read_facilities
-from .files import file_sha256, write_beside
+from .files import file_sha256, layer_files, write_beside
 from .intake import IntakeReport, finding, intake_report
 from .isochrones import isochrones
 from .layers import read_layer
@@ -48,6 +48,7 @@ __all__ = [
     "CountyRun",
     "Inputs",
     "assess_county",
+    "audit_trail",
     "check_county",
     "county_projects",
     "read_county",
@@ -71,6 +72,7 @@ STEPS = (
     "briefing",
     "manifest",
 )
+_LON_LAT = "EPSG:4326"
 _NUMBER = (int, float)
 _ROAD_OPTIONS = {"classes": dict, "crossings": str, "snap_tolerance_m": _NUMBER}
 _PROJECT_OPTIONS = {
@@ -87,6 +89,23 @@ _PROJECT_OPTIONS = {
     "annual_budgets": dict,
 }
 _TRAVEL_OPTIONS = {"leg_limit_m": _NUMBER, "leg_detour": _NUMBER, "direction": str}
+# What a county file may ask for, beside its files.
+_OPTIONS = (
+    "datum",
+    "kind",
+    "strict",
+    "repair",
+    "aliases",
+    "crs",
+    "columns",
+    "layers",
+    "road_options",
+    "project_options",
+    "annual_budgets",
+    "circle_kind",
+    "circle_mode",
+    "circle_minutes",
+)
 _PACKAGES = (
     "facility-coverage",
     "geopandas",
@@ -428,7 +447,7 @@ def run_county(
     )
     clock.begin("manifest")
     manifest = {
-        **_manifest(county, report, projects, intake, outputs),
+        **_manifest(county, report, projects, audit_trail(given, report, intake), outputs),
         "made_on": made_on.isoformat(),
         "seconds": clock.seconds,
     }
@@ -631,20 +650,88 @@ def _annual_budgets(table: Mapping[str, Any] | None, *, where: str) -> dict[int,
     return budgets
 
 
-def _operation(report: CoverageReport) -> str:
-    """Give the PROJ operation that takes units to the roads' CRS."""
-    change = pyproj.Transformer.from_crs(report.units.crs, report.roads.crs, always_xy=True)
-    return str(change.definition or change.description)
+def audit_trail(given: Inputs, report: CoverageReport, intake: IntakeReport) -> dict[str, Any]:
+    """Say what was read, what was noticed of it, and how it was brought to one place.
+
+    Parameters
+    ----------
+    given, report, intake
+        As `assess_county` gives them.
+
+    Returns
+    -------
+    dict
+        Plain values: `rows` of each table that was worked with; `rows_read` of the files (read,
+        accepted, set aside, no data); `findings` by severity and rule; `crs` of each table as it
+        was read; `operations`, those of PROJ that took coordinates from one CRS to another; and
+        `seed`, which is null: nothing is drawn at random.
+    """
+    tables = {
+        "units": report.units,
+        "demand": report.demand,
+        "facilities": report.facilities,
+        **{
+            name: table
+            for name in ("neighbours", "barriers", "sites", "links")
+            if (table := getattr(given, name)) is not None
+        },
+    }
+    crs = {name: table.crs.to_string() for name, table in tables.items()}
+    metric, middle = report.roads.crs, _middle(report.units)
+    crs["roads"] = given.roads.rows[0]["crs"] if given.roads.rows else metric.to_string()
+    return {
+        "rows": {
+            **{name: len(table) for name, table in tables.items()},
+            "road_edges": len(report.roads),
+            "road_nodes": len(report.roads.nodes),
+        },
+        "rows_read": {
+            name: dict(row)
+            for name in ("units", "demand", "facilities", "roads")
+            if (table := getattr(given, name)) is not None
+            for row in intake_report(table).rows
+        },
+        "findings": intake.counts,
+        "crs": {**crs, "measured_in": metric.to_string()},
+        "operations": [
+            {"from": here, "to": there, "operation": _operation(here, there, middle)}
+            for here, there in _ways(crs.values(), crs["units"], metric.to_string())
+        ],
+        "seed": None,
+    }
+
+
+def _ways(crs: Iterable[str], units: str, metric: str) -> list[tuple[str, str]]:
+    """Give from which CRS to which a run takes places: to measure, to find its unit, to draw."""
+    ways = [(here, there) for there in (metric, units) for here in crs]
+    ways += [(units, _LON_LAT), (metric, _LON_LAT)]
+    return [way for way in dict.fromkeys(ways) if way[0] != way[1]]
+
+
+def _middle(units: gpd.GeoDataFrame) -> tuple[float, float]:
+    """Give longitude and latitude of about the middle of the units."""
+    west, south, east, north = units.geometry.to_crs(_LON_LAT).total_bounds
+    return (west + east) / 2, (south + north) / 2
+
+
+def _operation(here: str, there: str, place: tuple[float, float]) -> str:
+    """Give the PROJ operation from one CRS to another at a longitude and latitude."""
+    start = pyproj.Transformer.from_crs(_LON_LAT, here, always_xy=True).transform(*place)
+    change = pyproj.Transformer.from_crs(here, there, always_xy=True)
+    change.transform(*start)
+    used = change.get_last_used_operation()
+    return f"{used.description}: {used.definition}"
 
 
 def _manifest(
     county: County,
     report: CoverageReport,
     projects: gpd.GeoDataFrame,
-    intake: IntakeReport,
+    trail: Mapping[str, Any],
     outputs: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Say what went in, what it was judged by, and what came out."""
+    inputs = {**county.files, **({"plan": county.plan} if isinstance(county.plan, Path) else {})}
     return {
         "county": county.name,
         "county_file": None
@@ -668,29 +755,18 @@ def _manifest(
             ],
         },
         "inputs": {
-            name: {"file": path.name, "sha256": file_sha256(path)}
-            for name, path in county.files.items()
+            # A layer may consist of several files, such as a Shapefile.
+            name if each == path else f"{name} ({each.relative_to(path.parent)})": {
+                "file": each.name,
+                "sha256": file_sha256(each),
+            }
+            for name, path in inputs.items()
+            for each in layer_files(path)
         },
-        "rows": {
-            "units": len(report.units),
-            "demand": len(report.demand),
-            "facilities": len(report.facilities),
-            "road_edges": len(report.roads),
-            "road_nodes": len(report.roads.nodes),
-            "projects": len(projects),
-        },
-        "rows_read": [dict(each) for each in intake.rows],
-        "findings": intake.table["severity"].value_counts().to_dict(),
-        "crs": {
-            "units": report.units.crs.to_string(),
-            "roads": report.roads.crs.to_string(),
-            "operation": _operation(report),
-        },
+        **trail,
+        "rows": {**trail["rows"], "projects": len(projects)},
         "options": {
-            "strict": county.strict,
-            "repair": county.repair,
-            "roads": dict(county.road_options),
-            "projects": dict(county.project_options),
+            **{name: getattr(county, name) for name in _OPTIONS},
             **report.access.options,
         },
         "packages": {

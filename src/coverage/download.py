@@ -228,7 +228,7 @@ taken, or buffer_m in metres (0 for the area alone)
         )
         if part
     )
-    coords, way, key, ways, source_crs, noticed = _touching(
+    coords, way, key, ways, source_crs, noticed, read = _touching(
         read_overpass_ways(answers, source), wide, source
     )
     findings.append(
@@ -249,6 +249,7 @@ taken, or buffer_m in metres (0 for the area alone)
         ways,
         source_crs,
         (*(asdict(each) for each in findings), *noticed),
+        read,
         crs=crs,
         source=source,
     )
@@ -592,8 +593,11 @@ def _refuse(response: Any, *_: Any, **__: Any) -> None:
 
 
 def _touching(parts: OsmWays, area: shapely.Geometry, name: str) -> OsmWays:
-    """Keep the stretches between two nodes that touch an area; a way may become several."""
-    coords, way, key, ways, crs, findings = parts
+    """Keep the stretches between two nodes that touch an area; a way may become several.
+
+    Ways that do not touch it are not counted as read.
+    """
+    coords, way, key, ways, crs, findings, read = parts
     shapely.prepare(area)
     inside = shapely.intersects_xy(area, coords[:, 0], coords[:, 1])
     joined = way[1:] == way[:-1]
@@ -608,6 +612,7 @@ def _touching(parts: OsmWays, area: shapely.Geometry, name: str) -> OsmWays:
     begins = (kept & ~np.r_[False, stretch])[kept]
     run = np.cumsum(begins) - 1
     of_run = way[kept][begins]
+    elsewhere = len(ways) - np.unique(of_run).size
     return (
         coords[kept],
         run,
@@ -615,4 +620,5 @@ def _touching(parts: OsmWays, area: shapely.Geometry, name: str) -> OsmWays:
         ways.take(of_run).reset_index(drop=True),
         crs,
         findings,
+        read - elsewhere,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import CoverageError, OutputError
 
-__all__ = ["file_sha256", "write_beside"]
+__all__ = ["file_sha256", "layer_files", "write_beside"]
 
 _CURES = {
     **dict.fromkeys(
@@ -80,3 +80,12 @@ def file_sha256(path: Path) -> str:
     """Give a file's SHA-256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def layer_files(path: Path) -> list[Path]:
+    """Give the files a layer consists of."""
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if path.suffix.lower() == ".shp":
+        return sorted(each for each in path.parent.iterdir() if each.stem == path.stem)
+    return [path]

@@ -406,7 +406,7 @@ class IntakeReport:
         Everything noticed, in the order of reading.
     rows : tuple of dict
         By file: `file`, `read`, `accepted`, `set_aside`, and `no_data`, the notes and totals among
-        them; read = accepted + set_aside + no_data.
+        them; read = accepted + set_aside + no_data. Of roads also the `crs` they were read in.
     """
 
     findings: tuple[Finding, ...]
@@ -425,6 +425,16 @@ class IntakeReport:
     def errors(self) -> tuple[Finding, ...]:
         """What is to be corrected in the files."""
         return tuple(each for each in self.findings if each.severity == "error")
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By severity and the rule's name, how many rows (or files) it was noticed of."""
+        table = self.table
+        table["code"] = table["code"].where(table["code"] != "", table["rule"])
+        found: dict[str, dict[str, int]] = {}
+        for (severity, code), part in table.groupby(["severity", "code"]):
+            found.setdefault(severity, {})[code] = _counted(part)
+        return found
 
     @property
     def table(self) -> pd.DataFrame:
@@ -631,6 +641,7 @@ def intake_report(*tables: Any) -> IntakeReport:
     for table in tables:
         if hasattr(table, "findings"):
             found += [Finding(**entry) for entry in table.findings]
+            rows += table.rows
             continue
         kept = json.loads(table.attrs.get("intake", "{}"))
         found += [Finding(**entry) for entry in kept.get("findings", ())]

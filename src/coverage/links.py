@@ -105,12 +105,7 @@ def link_roads(
     )
     node, cuts, nodes = _places(roads, xy, edge, away, fraction)
     edges = _split(roads, cuts)
-    return RoadNetwork(
-        _with_links(edges, nodes, links, lines, node[spot], highway),
-        nodes,
-        source=roads.source,
-        findings=roads.findings,
-    )
+    return roads.with_edges(_with_links(edges, nodes, links, lines, node[spot], highway), nodes)
 
 
 def _refuse(

@@ -7,6 +7,7 @@ nodes, drawn from `u` to `v`; where `oneway` is true, vehicles may only go that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from .modes import Mode
 
-__all__ = ["ModeNetwork", "RoadNetwork"]
+__all__ = ["ModeNetwork", "RoadNetwork", "row_counts"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -151,6 +152,9 @@ class RoadNetwork:
         Where it was read from.
     findings : tuple of dict
         What was noticed and done on reading.
+    rows : tuple of dict
+        How many lines, ways or directed edges its source holds, as in `IntakeReport`, and their
+        `crs`; empty where it was made in memory.
 
     Notes
     -----
@@ -162,6 +166,7 @@ class RoadNetwork:
     nodes: pd.DataFrame
     source: str = ""
     findings: tuple[dict[str, Any], ...] = ()
+    rows: tuple[Mapping[str, Any], ...] = ()
     _graph: nx.MultiDiGraph | None = field(default=None, repr=False)
     _compiled: dict[object, ModeNetwork] = field(default_factory=dict, repr=False, init=False)
     _usable: dict[object, UsableRoads] = field(default_factory=dict, repr=False, init=False)
@@ -182,9 +187,8 @@ class RoadNetwork:
                 _refuse_numbers(self.edges, column, zero_allowed=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            name: getattr(self, name) for name in ("edges", "nodes", "source", "findings", "_graph")
-        }
+        names = ("edges", "nodes", "source", "findings", "rows", "_graph")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in {**state, "_compiled": {}, "_usable": {}, "_lock": Lock()}.items():
@@ -268,6 +272,37 @@ class RoadNetwork:
         edges, nodes = network_parts(graph, crs=crs)
         return cls(edges, nodes, source="a networkx graph", _graph=graph)
 
+    def with_edges(
+        self,
+        edges: gpd.GeoDataFrame,
+        nodes: pd.DataFrame | None = None,
+        *,
+        findings: tuple[dict[str, Any], ...] | None = None,
+    ) -> RoadNetwork:
+        """Give a network of other edges (and nodes) that is known to come from the same source.
+
+        Parameters
+        ----------
+        edges : geopandas.GeoDataFrame
+            As for the class.
+        nodes : pandas.DataFrame, optional
+            By default the same.
+        findings : tuple of dict, optional
+            By default the same.
+
+        Returns
+        -------
+        RoadNetwork
+            With the `source` and `rows` of this one.
+        """
+        return RoadNetwork(
+            edges,
+            self.nodes if nodes is None else nodes,
+            source=self.source,
+            findings=self.findings if findings is None else findings,
+            rows=self.rows,
+        )
+
     def save(self, path: str | Path) -> Path:
         """Write the prepared network, to be opened again by `facility_coverage.read_roads`.
 
@@ -316,6 +351,14 @@ class RoadNetwork:
         from .graphs import build_graph  # noqa: PLC0415 - networkx only when asked for
 
         return build_graph(self)
+
+
+def row_counts(
+    source: str, read: int, accepted: int, crs: pyproj.CRS
+) -> tuple[dict[str, Any], ...]:
+    """Give the `rows` of a network: how many lines of its source there are and became roads."""
+    counts = {"read": read, "accepted": accepted, "set_aside": read - accepted, "no_data": 0}
+    return ({"file": source, **counts, "crs": crs.to_string()},)
 
 
 def _refuse_numbers(edges: gpd.GeoDataFrame, column: str, *, zero_allowed: bool) -> None:

@@ -54,6 +54,7 @@ OsmWays = tuple[
     pd.DataFrame,
     pyproj.CRS,
     tuple[dict[str, Any], ...],
+    int,
 ]
 
 
@@ -61,6 +62,7 @@ OsmWays = tuple[
 class _Seen:
     """What reading came across, to be said in findings."""
 
+    ways: int = 0
     closed: int = 0
     incomplete: int = 0
     gates: int = 0
@@ -126,6 +128,8 @@ def read_osm_ways(path: Path) -> OsmWays:
     findings : tuple of dict
         How many ways closed to the public were left out, how many the extract cuts, and how many
         closed gates and other barriers stand on the roads.
+    read : int
+        How many ways with a highway tag it holds; areas are none.
 
     Raises
     ------
@@ -147,6 +151,7 @@ def read_osm_ways(path: Path) -> OsmWays:
             continue
         if get("area") == "yes" or get("highway") in _AREAS:
             continue
+        seen.ways += 1
         if _nobody_may(get):
             seen.closed += 1
             continue
@@ -294,6 +299,7 @@ def read_overpass_ways(answers: Iterable[Mapping[str, Any]], name: str) -> OsmWa
         get = item.get("tags", {}).get
         if get("area") == "yes" or get("highway") in {None, *_AREAS}:
             continue
+        seen.ways += 1
         if _nobody_may(get):
             seen.closed += 1
             continue
@@ -329,7 +335,7 @@ def _arrays(
     ways.loc[implied, "oneway"] = "yes"
     seen.gates = int(np.isin(np.asarray(gates, dtype=np.int64), key).sum())
     way = np.repeat(np.arange(len(counts)), counts)
-    return coords, way, key, ways, pyproj.CRS("EPSG:4326"), seen.findings(name)
+    return coords, way, key, ways, pyproj.CRS("EPSG:4326"), seen.findings(name), seen.ways
 
 
 def _tagged(path: Path, tagged: Any) -> Iterator[Any]:

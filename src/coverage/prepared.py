@@ -20,12 +20,12 @@ import shapely
 from .errors import CoverageError, InputError, MissingDependencyError
 from .files import write_beside
 from .limits import check_nesting
-from .network import RoadNetwork
+from .network import RoadNetwork, row_counts
 
 __all__ = ["is_prepared", "open_network", "save_network"]
 
 _KEY = b"facility_coverage"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def _pyarrow() -> Any:
@@ -73,6 +73,7 @@ def save_network(roads: RoadNetwork, path: str | Path) -> Path:
         "format": _FORMAT,
         "source": roads.source,
         "findings": list(roads.findings),
+        "rows": list(roads.rows),
         "node_columns": [str(name) for name in nodes.columns.drop(["x", "y"])],
     }
     metadata = {b"geo": json.dumps(geo), _KEY: json.dumps(ours, ensure_ascii=False, default=str)}
@@ -143,9 +144,11 @@ def _opened(pa: Any, path: Path) -> RoadNetwork:
         .reset_index(drop=True)
         for name in ours["node_columns"]
     }
+    crs = pyproj.CRS.from_json_dict(geo["crs"])
     return RoadNetwork(
-        gpd.GeoDataFrame(frame, geometry=lines, crs=pyproj.CRS.from_json_dict(geo["crs"])),
+        gpd.GeoDataFrame(frame, geometry=lines, crs=crs),
         pd.DataFrame({**nodes, "x": place[:, 0], "y": place[:, 1]}),
         source=ours["source"],
         findings=tuple(ours["findings"]),
+        rows=tuple(ours["rows"]) or row_counts(path.name, len(u), len(u), crs),
     )

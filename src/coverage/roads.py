@@ -23,7 +23,7 @@ from .graphs import metric_crs
 from .intake import finding, intake_report, row_ranges, shown
 from .layers import not_exact, read_layer
 from .limits import unpacked
-from .network import RoadNetwork
+from .network import RoadNetwork, row_counts
 from .noding import Noded, duplicate_lines, node_lines, vertex_keys
 from .postgis import is_database_url
 from .prepared import is_prepared, open_network
@@ -167,11 +167,12 @@ def read_roads(
             return network_from_ways(*read_osm_ways(path), crs=crs, source=path.name)
         if name.endswith((".parquet", ".geoparquet")) and path.is_file() and is_prepared(path):
             return _open_prepared(path, crs=crs)
-    lines, findings, file = _read_lines(source, columns=columns, layer=layer, classes=classes)
+    lines, findings, file, read = _read_lines(source, columns=columns, layer=layer, classes=classes)
     return _from_lines(
         lines,
         findings,
         file,
+        read,
         crs=crs,
         tolerance_m=snap_tolerance_m if crossings == "join" else None,
     )
@@ -204,7 +205,9 @@ def _read_graphml(path: Path, *, crs: Any) -> RoadNetwork:
             f"{path}: not a GraphML file as osmnx.save_graphml writes it ({fault})"
         ) from None
     network = RoadNetwork.from_graph(graph, crs=crs)
-    return RoadNetwork(network.edges, network.nodes, source=path.name, _graph=graph)
+    number = graph.number_of_edges()
+    rows = row_counts(path.name, number, number, pyproj.CRS(graph.graph["crs"]))
+    return RoadNetwork(network.edges, network.nodes, source=path.name, rows=rows, _graph=graph)
 
 
 def _line_text(text: Any) -> str:
@@ -220,8 +223,8 @@ def _read_lines(
     columns: Mapping[str, str] | None,
     layer: str | None,
     classes: Mapping[str, str] | None,
-) -> tuple[gpd.GeoDataFrame, list[Finding], str]:
-    """Give road lines with canonical columns and values, and what was found."""
+) -> tuple[gpd.GeoDataFrame, list[Finding], str, int]:
+    """Give road lines with canonical values, what was found, the file, and its rows' number."""
     mapped = dict(columns or {})
 
     def choose(names: Sequence[str]) -> Sequence[str] | None:
@@ -266,7 +269,7 @@ def _read_lines(
     findings += _clean_values(lines, classes or {}, file)
     if (kinds == 5).any():  # noqa: PLR2004 - shapely's number for MultiLineString
         lines = lines.explode(ignore_index=True)
-    return lines, findings, file
+    return lines, findings, file, len(read)
 
 
 def _rows(wrong: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -440,6 +443,7 @@ def _from_lines(
     lines: gpd.GeoDataFrame,
     findings: list[Finding],
     file: str,
+    read: int,
     *,
     crs: Any,
     tolerance_m: float | None,
@@ -481,6 +485,7 @@ def _from_lines(
         ways,
         lines.crs,
         tuple(asdict(each) for each in findings),
+        read,
         crs=crs,
         source=file,
     )
@@ -637,7 +642,8 @@ def network_from_ways(
     key: NDArray[np.int64],
     ways: pd.DataFrame,
     source_crs: pyproj.CRS,
-    findings: tuple[dict[str, Any], ...] = (),
+    findings: tuple[dict[str, Any], ...],
+    read: int,
     *,
     crs: Any,
     source: str,
@@ -653,7 +659,17 @@ def network_from_ways(
     key : ndarray of int, shape (n_vertices,)
         What identifies a vertex: ways meet where they share a key.
     ways : pandas.DataFrame
-        Attributes of each way.
+        Attributes of each way; ways of one `row` (else `osmid`) are parts of one.
+    source_crs : pyproj.CRS
+        Of the vertices.
+    findings : tuple of dict
+        What was noticed so far.
+    read : int
+        How many lines or ways the source holds.
+    crs : optional
+        The metric CRS to work in.
+    source : str
+        Name of the source.
     """
     built = ~ways["highway"].isin(_NOT_BUILT).to_numpy()
     if not built.all():
@@ -724,7 +740,9 @@ def network_from_ways(
         geometry=lines,
         crs=target,
     )
-    return RoadNetwork(edges, nodes, source=source, findings=findings)
+    accepted = ways["row" if "row" in ways else "osmid"].nunique()
+    rows = row_counts(source, read, accepted, source_crs)
+    return RoadNetwork(edges, nodes, source=source, findings=findings, rows=rows)
 
 
 def _in_metres(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -128,11 +129,15 @@ def _hash_of(path: Path) -> str:
 
 
 def _hashes(files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    return {each["file"]: each["sha256"] for each in files.values()}
+    named = Counter(each["file"] for each in files.values())
+    return {
+        each["file"] if named[each["file"]] == 1 else f"{each['file']} ({name})": each["sha256"]
+        for name, each in files.items()
+    }
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, str]:
-    parts = {name: manifest.get(name) for name in ("plan", "crs")}
+    parts = {name: manifest.get(name) for name in ("plan", "crs", "operations")}
     parts |= manifest.get("options", {})
     return {name: json.dumps(value, ensure_ascii=False) for name, value in parts.items()}
 
