@@ -35,6 +35,7 @@ from .monitoring import monitor
 from .network import RoadNetwork
 from .pictures import coverage_picture
 from .plans import load_plan
+from .postgis import write_postgis
 from .projects import annual_tasks, cost_frontier, project_summary, propose_projects
 from .roads import read_roads
 from .sample import SampleCounty, sample_county
@@ -133,6 +134,7 @@ __all__ = [
     "two_step_floating_catchment",
     "verify",
     "write_briefing",
+    "write_postgis",
     "write_workbook",
 ]
 

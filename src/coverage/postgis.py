@@ -1,19 +1,33 @@
-"""Tables of a PostGIS database, read by URL; passwords stay out of every message."""
+"""Tables of a PostGIS database, read and written by URL; passwords stay out of every message."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import pandas as pd
 
-from .errors import InputError, MissingDependencyError, MissingInputError
+from .errors import InputError, MissingDependencyError, MissingInputError, OutputError
 
-__all__ = ["is_database_url", "read_table"]
+if TYPE_CHECKING:
+    from .assessment import CoverageReport
+
+__all__ = ["is_database_url", "read_table", "write_postgis"]
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _CONNECT_SECONDS = 10
+_KEYS = {
+    "units": ["unit_code"],
+    "demand": ["demand_id"],
+    "facilities": ["facility_id", "kind"],
+    "verdicts": ["unit_code", "kind"],
+    "rates": ["kind", "setting", "basis", "measure"],
+    "projects": ["number"],
+}
+_LONGEST_NAME = 63  # bytes, NAMEDATALEN - 1; PostgreSQL cuts longer ones
 
 
 def is_database_url(source: Any) -> bool:
@@ -62,36 +76,154 @@ def read_table(
     MissingDependencyError
         Where SQLAlchemy or psycopg is not installed.
     """
+    with _connection(url, error=InputError, task="read") as (connection, database):
+        return _read(connection, database, table, choose)
+
+
+def write_postgis(
+    report: CoverageReport,
+    projects: gpd.GeoDataFrame,
+    url: str,
+    *,
+    schema: str = "facility_coverage",
+    replace: bool = False,
+) -> tuple[str, ...]:
+    """Write a report and its projects as tables of a PostGIS database.
+
+    Parameters
+    ----------
+    report : CoverageReport
+        From `assess`.
+    projects : GeoDataFrame
+        From `propose_projects`.
+    url : str
+        As for reading: ``postgresql://user:password@host:port/database``.
+    schema : str
+        Where they go; made if it is not there.
+    replace : bool
+        Take the place of tables of these names; by default they are refused and stay.
+
+    Returns
+    -------
+    tuple of str
+        The tables: ``units``, ``demand``, ``facilities``, ``verdicts``, ``rates``, ``projects``,
+        each as ``schema.table``. Each has the report's columns, a primary key where rows tell
+        apart, and a comment with the plan, its source and the report's stamp; those with places
+        have geometries in their own CRS and a spatial index. What is not known is NULL.
+
+    Raises
+    ------
+    OutputError
+        Where the database cannot be reached or written, a table is there already, or a CRS has no
+        EPSG code. All tables are written in one transaction: all of them or none.
+    MissingDependencyError
+        Where SQLAlchemy, psycopg or GeoAlchemy2 is not installed.
+
+    Examples
+    --------
+    >>> import facility_coverage as fc
+    >>> county, plan = fc.sample_county(), fc.load_plan("luanping-2025")
+    >>> units, facilities = fc.read_units(county.units), fc.read_facilities(county.facilities)
+    >>> roads = fc.read_roads(county.roads)
+    >>> report = fc.assess(units, facilities, fc.travel_times(units, facilities, roads, plan), plan)
+    >>> projects = fc.propose_projects(report, roads)
+    >>> url = "postgresql://planner@nowhere.invalid/county"
+    >>> fc.write_postgis(report, projects, url, schema="coverage_2025")  # doctest: +SKIP
+    """
+    tables = {
+        **{name: getattr(report, name) for name in _KEYS if name != "projects"},
+        "projects": projects,
+    }
+    if not 0 < len(schema.encode()) <= _LONGEST_NAME:
+        raise OutputError(f"schema={schema!r}: a name has 1 to {_LONGEST_NAME} bytes")
+    for name, table in tables.items():
+        if isinstance(table, gpd.GeoDataFrame) and table.crs.to_epsg() is None:
+            raise OutputError(
+                f"{name}: its CRS ({table.crs.name}) has no EPSG code, by which PostGIS would know "
+                "it; bring the inputs to one that has, e.g. units.to_crs(4490)"
+            )
+    plan = report.plan
+    comment = "; ".join(each for each in (report.stamp, plan.name_zh, plan.source) if each)
+    with _connection(url, error=OutputError, task="written") as (connection, database):
+        _write(connection, database, tables, schema, comment, replace=replace)
+    return tuple(f"{schema}.{name}" for name in tables)
+
+
+@contextmanager
+def _connection(url: str, *, error: type[InputError | OutputError], task: str) -> Iterator[Any]:
+    """Give a connection, in one transaction, and the database's name; name faults, no secrets."""
     try:
         import psycopg  # noqa: F401, PLC0415 - an optional dependency
         import sqlalchemy as sa  # noqa: PLC0415 - an optional dependency
     except ImportError as fault:
         raise MissingDependencyError(
-            "reading PostGIS needs SQLAlchemy and psycopg: pip install 'facility-coverage[postgis]'"
+            "PostGIS needs SQLAlchemy and psycopg: pip install 'facility-coverage[postgis]'"
         ) from fault
     try:
         address = sa.make_url(url).set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError):
-        raise InputError(
+        raise error(
             "not a database URL; write postgresql://user:password@host:port/database, "
             "special characters of the password as %40 and the like"
         ) from None
+    given = str(address.database or address.username or "")
+    database = given.partition("&")[0]  # a query that lost its ? may hold the password
     wait = {} if "connect_timeout" in address.query else {"connect_timeout": _CONNECT_SECONDS}
     engine = sa.create_engine(address, poolclass=sa.pool.NullPool, connect_args=wait)
     try:
-        with engine.connect() as connection:
-            return _read(connection, str(address.database or address.username or ""), table, choose)
+        with engine.begin() as connection:
+            yield connection, database
     except (sa.exc.SQLAlchemyError, UnicodeError) as fault:
         # The driver's own words only: SQLAlchemy's add the statement and its parameters.
         reason = " ".join(str(getattr(fault, "orig", None) or type(fault).__name__).split())
+        reason = reason.replace(given, database) if given else reason
         for secret in (address.password, address.query.get("password")):
             reason = reason.replace(str(secret), "…") if secret else reason
-        raise InputError(
-            f"database {address.database or ''}: cannot be read ({reason}); check the address, "
+        raise error(
+            f"database {database}: cannot be {task} ({reason}); check the address, "
             "the user's rights and that PostGIS is installed"
         ) from None
     finally:
         engine.dispose()
+
+
+def _write(
+    connection: Any,
+    database: str,
+    tables: Mapping[str, pd.DataFrame],
+    schema: str,
+    comment: str,
+    *,
+    replace: bool,
+) -> None:
+    import sqlalchemy as sa  # noqa: PLC0415 - checked by the caller
+
+    there = set(tables) & set(sa.inspect(connection).get_table_names(schema=schema))
+    if there and not replace:
+        raise OutputError(
+            f"database {database}: {schema} has {', '.join(sorted(there))} already; give "
+            "replace=True to have them replaced, or another schema="
+        )
+    connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    for name, table in tables.items():
+        options = {"schema": schema, "if_exists": "replace", "index": False}
+        if isinstance(table, gpd.GeoDataFrame):
+            try:
+                table.to_postgis(name, connection, **options)
+            except ImportError as fault:
+                raise MissingDependencyError(
+                    "writing PostGIS needs GeoAlchemy2: pip install 'facility-coverage[postgis]'"
+                ) from fault
+        else:
+            table.to_sql(name, connection, **options)
+        key = _KEYS[name]
+        written = sa.Table(
+            name, sa.MetaData(), *(sa.Column(each) for each in key), schema=schema, comment=comment
+        )
+        connection.execute(sa.schema.SetTableComment(written))
+        if not table[key].isna().any(axis=None) and not table.duplicated(key).any():
+            primary = sa.PrimaryKeyConstraint(*(written.c[each] for each in key))
+            connection.execute(sa.schema.AddConstraint(primary))
 
 
 def _read(
