@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -677,8 +677,8 @@ def audit_trail(given: Inputs, report: CoverageReport, intake: IntakeReport) -> 
         },
     }
     crs = {name: table.crs.to_string() for name, table in tables.items()}
-    metric, middle = report.roads.crs, _middle(report.units)
-    crs["roads"] = given.roads.rows[0]["crs"] if given.roads.rows else metric.to_string()
+    metric = report.roads.crs.to_string()
+    crs["roads"] = given.roads.rows[0]["crs"] if given.roads.rows else metric
     return {
         "rows": {
             **{name: len(table) for name, table in tables.items()},
@@ -692,35 +692,29 @@ def audit_trail(given: Inputs, report: CoverageReport, intake: IntakeReport) -> 
             for row in intake_report(table).rows
         },
         "findings": intake.counts,
-        "crs": {**crs, "measured_in": metric.to_string()},
-        "operations": [
-            {"from": here, "to": there, "operation": _operation(here, there, middle)}
-            for here, there in _ways(crs.values(), crs["units"], metric.to_string())
-        ],
+        "crs": {**crs, "measured_in": metric},
+        "operations": _operations(report.roads, crs),
         "seed": None,
     }
 
 
-def _ways(crs: Iterable[str], units: str, metric: str) -> list[tuple[str, str]]:
-    """Give from which CRS to which a run takes places: to measure, to find its unit, to draw."""
-    ways = [(here, there) for there in (metric, units) for here in crs]
-    ways += [(units, _LON_LAT), (metric, _LON_LAT)]
-    return [way for way in dict.fromkeys(ways) if way[0] != way[1]]
-
-
-def _middle(units: gpd.GeoDataFrame) -> tuple[float, float]:
-    """Give longitude and latitude of about the middle of the units."""
-    west, south, east, north = units.geometry.to_crs(_LON_LAT).total_bounds
-    return (west + east) / 2, (south + north) / 2
-
-
-def _operation(here: str, there: str, place: tuple[float, float]) -> str:
-    """Give the PROJ operation from one CRS to another at a longitude and latitude."""
-    start = pyproj.Transformer.from_crs(_LON_LAT, here, always_xy=True).transform(*place)
-    change = pyproj.Transformer.from_crs(here, there, always_xy=True)
-    change.transform(*start)
-    used = change.get_last_used_operation()
-    return f"{used.description}: {used.definition}"
+def _operations(roads: RoadNetwork, crs: Mapping[str, str]) -> list[dict[str, str]]:
+    """Give what PROJ does to take places to where they are measured, find their unit, are drawn."""
+    metric, units = roads.crs.to_string(), crs["units"]
+    changes = [(here, there) for there in (metric, units) for here in crs.values()]
+    changes += [(units, _LON_LAT), (metric, _LON_LAT)]
+    west, south, east, north = roads.edges.total_bounds
+    middle = (west + east) / 2, (south + north) / 2
+    told = []
+    for here, there in dict.fromkeys(changes):
+        if here != there:
+            start = pyproj.Transformer.from_crs(metric, here, always_xy=True).transform(*middle)
+            change = pyproj.Transformer.from_crs(here, there, always_xy=True)
+            change.transform(*start)
+            used = change.get_last_used_operation()  # there may be several, by place
+            operation = f"{used.description}: {used.definition}"
+            told.append({"from": here, "to": there, "operation": operation})
+    return told
 
 
 def _manifest(
