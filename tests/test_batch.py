@@ -19,7 +19,7 @@ from pandas.testing import assert_frame_equal
 
 import facility_coverage as fc
 from facility_coverage import batch
-from facility_coverage.errors import InputError
+from facility_coverage.errors import ConfigError, InputError
 
 from .towns import CRS, network
 
@@ -104,7 +104,7 @@ def files_of(out):
     return {
         path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != "log.json"
+        if path.is_file() and path.name not in {"log.json", "manifest.json"}
     }
 
 
@@ -248,6 +248,42 @@ def test_two_runs_give_the_same_bytes(province, client, run, tmp_path):
     files = files_of(run.out)
     assert len(files) == 3 * 5 + 2
     assert files_of(tmp_path / "again") == files
+
+
+def test_a_province_is_verified(province, client, tmp_path):
+    """What differs is said, by county, and why; what is the same is not."""
+    units = tmp_path / "units.parquet"
+    units.write_bytes(province.inputs[0].units.read_bytes())
+    out, inputs = tmp_path / "out", (replace(province.inputs[0], units=units), province.inputs[1])
+    batch.run_province(inputs, out, client=client, projects=False)
+    told = []
+    assert fc.verify(out, client=client, progress=told.append).empty
+    codes = [each.county_code for each in inputs]
+    assert sorted(told) == codes
+    table = gpd.read_parquet(units)
+    table.assign(residents=table["residents"] + 1).to_parquet(units)
+    part = out / "rates" / f"county={codes[1]}" / "part.parquet"
+    part.write_bytes(part.read_bytes()[:-1])
+    found = fc.verify(out, client=client)
+    assert {*found[["what", "name"]].itertuples(index=False, name=None)} == {
+        ("output changed", f"{codes[1]}: rates"),
+        ("input changed", f"{codes[0]}: units"),
+        ("result differs", f"{codes[0]}: units"),
+        ("result differs", f"{codes[0]}: verdicts"),
+    }
+    units.write_bytes(b"no table")
+    found = fc.verify(out, client=client).set_index(["what", "name"])
+    row = found.loc[("result differs", codes[0])]
+    assert row["was"] == "missing"
+    assert "units.parquet" in row["now"]
+    memory = [replace(each, settings=each.county) for each in inputs[1:]]
+    batch.run_province(memory, out, client=client, projects=False)
+    with pytest.raises(ConfigError, match=f"settings of {codes[1]} were made in memory"):
+        fc.verify(out, client=client)
+    assert fc.verify(out, county=memory, client=client).empty
+    (out / "manifest.json").write_text('{"counties": [{}], "propose_projects": true}', "utf-8")
+    with pytest.raises(ConfigError, match=r"manifest\.json is none of a run"):
+        fc.verify(out, client=client)
 
 
 def test_a_quota_that_cannot_be_met_leaves_the_verdicts(province, client, tmp_path):

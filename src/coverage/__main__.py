@@ -76,10 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--out", type=Path, help="also write the report as an Excel workbook")
     check.add_argument("--lang", choices=["zh", "en"], default="zh", help="language of the report")
     again = commands.add_parser(
-        "verify", help="run a county again and say what differs from its outputs"
+        "verify", help="run a county or a province again and say what differs from its outputs"
     )
     again.add_argument("folder", type=Path, help="outputs of an earlier run")
-    again.add_argument("--county", type=Path, help="the county's TOML file, if it was moved")
+    again.add_argument(
+        "--county", type=Path, help="the county's TOML file, or the province's table, if moved"
+    )
     new = commands.add_parser(
         "new-plan", help="write a plan file to begin with", description=_NEW_PLAN
     )

@@ -26,9 +26,9 @@ import geopandas as gpd
 import pandas as pd
 
 from .counties import FILES, CountyInputs, preflight, read_counties
-from .county import Clock, assess_county, audit_trail, county_projects
-from .errors import InfeasibleError, InputError, IntakeWarning, MissingDependencyError
-from .files import file_sha256, layer_files, write_beside
+from .county import Clock, assess_county, audit_trail, county_projects, read_county
+from .errors import ConfigError, InfeasibleError, InputError, IntakeWarning, MissingDependencyError
+from .files import file_sha256, layer_files, path_from, write_beside
 from .partition import code_faults, partition_facilities, partition_roads, write_table
 from .plans import load_plan, plan_template
 from .province import DATA_SETS, part_path, province_map, ranking, read_json, read_province
@@ -36,6 +36,7 @@ from .province import DATA_SETS, part_path, province_map, ranking, read_json, re
 __all__ = [
     "CountyInputs",
     "ProvinceRun",
+    "counties_of",
     "partition_facilities",
     "partition_roads",
     "preflight",
@@ -96,8 +97,10 @@ def run_province(
         From `read_counties`.
     out : path
         The folder: ``units``, ``verdicts``, ``rates`` and ``projects`` (see `read_province`), each
-        with ``county=CODE/part.parquet``; ``done/CODE.json`` of every county that is complete;
-        ``failures.json``; ``log.json`` with seconds and memory.
+        with ``county=CODE/part.parquet``; ``done/CODE.json`` of every county that is complete, with
+        its inputs' and parts' hashes, rows, findings, options and versions; ``failures.json``;
+        ``log.json`` with seconds and memory; at the end ``manifest.json``, by which
+        `facility_coverage.verify` runs all again.
     client : dask.distributed.Client, optional
         Where to run; its workers see the same files. By default a cluster of processes on this
         computer, one thread each, reached by loopback only and closed afterwards: a script needs
@@ -120,8 +123,9 @@ def run_province(
     A worker holds one county at a time. Where it dies Dask runs the county elsewhere; one that
     kills workers again and again is tried once more alone, and becomes a failure. Ctrl-C leaves a
     folder to resume (tasks begun on your own client run to their end). Files are the same byte for
-    byte each time, but ``log.json`` and where a siting ended at its limit of seconds (`unproven`),
-    a safeguard far beyond what counties need.
+    byte each time, but ``log.json``, ``manifest.json`` (where the inputs are, seen from the folder)
+    and where a siting ended at its limit of seconds (`unproven`), a safeguard far beyond what
+    counties need.
     """
     start, folder = time.perf_counter(), Path(out).absolute()
     todo = sorted(map(_absolute, counties), key=lambda each: each.county_code)
@@ -130,7 +134,9 @@ def run_province(
         raise InputError("the counties cannot be run", faults)
     listed = [{"county_code": each.county_code, "name": each.name} for each in todo]
     _write_json(listed, folder / "counties.json")
-    (folder / "failures.json").unlink(missing_ok=True)
+    for name in ("failures.json", "manifest.json"):
+        (folder / name).unlink(missing_ok=True)
+    whole = [_entry(each, folder) for each in todo]
     outcomes: dict[str, dict[str, Any]] = {}
 
     def tell(outcome: dict[str, Any]) -> None:
@@ -152,12 +158,56 @@ def run_province(
                     tell(outcome)
     finally:
         failures = _write_log(folder, outcomes)
+    manifest = {"counties": whole, "propose_projects": projects, "packages": _versions()}
+    _write_json(manifest, folder / "manifest.json")
     by = {
         state: tuple(sorted(c for c, each in outcomes.items() if each["state"] == state))
         for state in ("computed", "kept")
     }
     by["unproven"] = tuple(code for code in sorted(outcomes) if _is_unproven(folder, code))
     return ProvinceRun(folder, **by, failures=failures, seconds=time.perf_counter() - start)
+
+
+def _entry(county: CountyInputs, out: Path) -> dict[str, Any]:
+    """Say where a county's inputs are, so that `counties_of` finds them again."""
+    settings = county.settings
+    return {
+        "county_code": county.county_code,
+        "name": county.name,
+        "files": {
+            name: path_from(out, path)
+            for name in FILES
+            if (path := getattr(county, name)) is not None
+        },
+        "plan": path_from(out, county.plan) if isinstance(county.plan, Path) else county.plan,
+        "settings": settings is not None,
+        "county_file": path_from(out, settings.source) if settings and settings.source else None,
+    }
+
+
+def counties_of(out: Path, manifest: Mapping[str, Any]) -> tuple[CountyInputs, ...]:
+    """Give the counties of a run from its manifest."""
+    found = []
+    for each in manifest["counties"]:
+        settings = None
+        if each["settings"]:
+            if each["county_file"] is None:
+                raise ConfigError(
+                    f"{out}: the settings of {each['county_code']} were made in memory; give the "
+                    "counties again with county="
+                )
+            settings = read_county(out / each["county_file"])
+        plan = each["plan"]
+        found.append(
+            CountyInputs(
+                each["county_code"],
+                each["name"],
+                **{name: out / path for name, path in each["files"].items()},
+                plan=out / plan if plan.endswith(".toml") else plan,
+                settings=settings,
+            )
+        )
+    return tuple(found)
 
 
 def _is_unproven(out: Path, code: str) -> bool:

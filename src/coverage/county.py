@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from .conditions import add_elevation, close_roads
 from .demand import read_demand
 from .errors import ConfigError
 from .facilities import read_facilities
-from .files import file_sha256, layer_files, write_beside
+from .files import file_sha256, layer_files, path_from, write_beside
 from .intake import IntakeReport, finding, intake_report
 from .isochrones import isochrones
 from .layers import read_layer
@@ -728,9 +727,7 @@ def _manifest(
     inputs = {**county.files, **({"plan": county.plan} if isinstance(county.plan, Path) else {})}
     return {
         "county": county.name,
-        "county_file": None
-        if county.source is None
-        else os.path.relpath(county.source, county.out.resolve()),
+        "county_file": None if county.source is None else path_from(county.out, county.source),
         "lang": county.lang,
         "stamp": report.stamp,
         "plan": {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import CoverageError, OutputError
 
-__all__ = ["file_sha256", "layer_files", "write_beside"]
+__all__ = ["file_sha256", "layer_files", "path_from", "write_beside"]
 
 _CURES = {
     **dict.fromkeys(
@@ -89,3 +89,11 @@ def layer_files(path: Path) -> list[Path]:
     if path.suffix.lower() == ".shp":
         return sorted(each for each in path.parent.iterdir() if each.stem == path.stem)
     return [path]
+
+
+def path_from(folder: Path, path: Path) -> str:
+    """Give where a file is, seen from a folder; from its root where that is another drive."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return path.resolve().as_posix()
