@@ -25,7 +25,7 @@ facilities = "ledger.xlsx"
 roads = "roads.gpkg"
 
 [circles]
-kind = "clinic"
+kind = "day_care"
 minutes = [10, 20]
 
 [outputs]
@@ -155,10 +155,10 @@ def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
         (('plan = "luanping-2025"', ""), "'plan' is missing"),
         (('lang = "en"', 'lang = "fr"'), "lang must be 'zh' or 'en'"),
         (
-            ('kind = "clinic"', 'knd = "clinic"'),
+            ('kind = "day_care"', 'knd = "clinic"'),
             r"\[circles\]: unknown key 'knd'; did you mean 'kind'",
         ),
-        (('kind = "clinic"', "minutes = 15"), "not valid TOML"),
+        (('kind = "day_care"', "minutes = 15"), "not valid TOML"),
         (('name = "滦平县"', "name = 5"), "'name' must be str, not 5"),
         (("[files]", "[files"), "not valid TOML"),
         (
@@ -188,7 +188,7 @@ def test_a_wrong_county_file_names_the_key_and_the_nearest_right_one(
 
 def test_circles_of_a_kind_the_plan_does_not_know(folder, capsys):
     file = folder / "county.toml"
-    file.write_text(TOML.replace('kind = "clinic"', 'kind = "cinema"'), encoding="utf-8")
+    file.write_text(TOML.replace('kind = "day_care"', 'kind = "cinema"'), encoding="utf-8")
     assert main(["run", str(file)]) == 1
     assert "knows no kind 'cinema'; it knows comprehensive_service" in capsys.readouterr().err
 

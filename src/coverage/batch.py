@@ -25,10 +25,10 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
-from .counties import FILES, CountyInputs, preflight, read_counties
-from .county import Clock, assess_county, audit_trail, county_projects, read_county
-from .errors import ConfigError, InfeasibleError, InputError, IntakeWarning, MissingDependencyError
-from .files import file_sha256, layer_files, path_from, write_beside
+from .counties import FILES, CountyInputs, preflight, read_counties, where_inputs_are
+from .county import Clock, assess_county, audit_trail, county_projects
+from .errors import InfeasibleError, InputError, IntakeWarning, MissingDependencyError
+from .files import file_sha256, layer_files, write_beside
 from .partition import code_faults, partition_facilities, partition_roads, write_table
 from .plans import load_plan, plan_template
 from .province import DATA_SETS, part_path, province_map, ranking, read_json, read_province
@@ -36,7 +36,6 @@ from .province import DATA_SETS, part_path, province_map, ranking, read_json, re
 __all__ = [
     "CountyInputs",
     "ProvinceRun",
-    "counties_of",
     "partition_facilities",
     "partition_roads",
     "preflight",
@@ -136,7 +135,7 @@ def run_province(
     _write_json(listed, folder / "counties.json")
     for name in ("failures.json", "manifest.json"):
         (folder / name).unlink(missing_ok=True)
-    whole = [_entry(each, folder) for each in todo]
+    whole = [where_inputs_are(each, folder) for each in todo]
     outcomes: dict[str, dict[str, Any]] = {}
 
     def tell(outcome: dict[str, Any]) -> None:
@@ -166,48 +165,6 @@ def run_province(
     }
     by["unproven"] = tuple(code for code in sorted(outcomes) if _is_unproven(folder, code))
     return ProvinceRun(folder, **by, failures=failures, seconds=time.perf_counter() - start)
-
-
-def _entry(county: CountyInputs, out: Path) -> dict[str, Any]:
-    """Say where a county's inputs are, so that `counties_of` finds them again."""
-    settings = county.settings
-    return {
-        "county_code": county.county_code,
-        "name": county.name,
-        "files": {
-            name: path_from(out, path)
-            for name in FILES
-            if (path := getattr(county, name)) is not None
-        },
-        "plan": path_from(out, county.plan) if isinstance(county.plan, Path) else county.plan,
-        "settings": settings is not None,
-        "county_file": path_from(out, settings.source) if settings and settings.source else None,
-    }
-
-
-def counties_of(out: Path, manifest: Mapping[str, Any]) -> tuple[CountyInputs, ...]:
-    """Give the counties of a run from its manifest."""
-    found = []
-    for each in manifest["counties"]:
-        settings = None
-        if each["settings"]:
-            if each["county_file"] is None:
-                raise ConfigError(
-                    f"{out}: the settings of {each['county_code']} were made in memory; give the "
-                    "counties again with county="
-                )
-            settings = read_county(out / each["county_file"])
-        plan = each["plan"]
-        found.append(
-            CountyInputs(
-                each["county_code"],
-                each["name"],
-                **{name: out / path for name, path in each["files"].items()},
-                plan=out / plan if plan.endswith(".toml") else plan,
-                settings=settings,
-            )
-        )
-    return tuple(found)
 
 
 def _is_unproven(out: Path, code: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import pandas as pd
 import pyogrio
 
 from .county import County, read_county
-from .errors import CoverageError, Finding, InputError
-from .files import layer_files
+from .errors import ConfigError, CoverageError, Finding, InputError
+from .files import layer_files, path_from
 from .partition import a_fault, code_faults
 from .plans import load_plan
 
-__all__ = ["CountyInputs", "preflight", "read_counties"]
+__all__ = ["CountyInputs", "counties_of", "preflight", "read_counties", "where_inputs_are"]
 
 FILES = ("units", "facilities", "roads", "demand")
 _NEEDED = ("county_code", "name", "units", "facilities", "roads", "plan")
@@ -141,6 +141,48 @@ def _plan_faults(counties: Iterable[CountyInputs]) -> list[Finding]:
         except CoverageError as fault:
             faults.append(a_fault(Path(plan).name, "the plan can be read", cure=str(fault)))
     return faults
+
+
+def where_inputs_are(county: CountyInputs, out: Path) -> dict[str, Any]:
+    """Say where a county's inputs are, so that `counties_of` finds them again."""
+    settings = county.settings
+    return {
+        "county_code": county.county_code,
+        "name": county.name,
+        "files": {
+            name: path_from(out, path)
+            for name in FILES
+            if (path := getattr(county, name)) is not None
+        },
+        "plan": path_from(out, county.plan) if isinstance(county.plan, Path) else county.plan,
+        "settings": settings is not None,
+        "county_file": path_from(out, settings.source) if settings and settings.source else None,
+    }
+
+
+def counties_of(out: Path, manifest: Mapping[str, Any]) -> tuple[CountyInputs, ...]:
+    """Give the counties of a run from its manifest."""
+    found = []
+    for each in manifest["counties"]:
+        settings = None
+        if each["settings"]:
+            if each["county_file"] is None:
+                raise ConfigError(
+                    f"{out}: the settings of {each['county_code']} were made in memory; give the "
+                    "counties again with county="
+                )
+            settings = read_county(out / each["county_file"])
+        plan = each["plan"]
+        found.append(
+            CountyInputs(
+                each["county_code"],
+                each["name"],
+                **{name: out / path for name, path in each["files"].items()},
+                plan=out / plan if plan.endswith(".toml") else plan,
+                settings=settings,
+            )
+        )
+    return tuple(found)
 
 
 def preflight(counties: Iterable[CountyInputs]) -> pd.DataFrame:

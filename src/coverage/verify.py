@@ -127,7 +127,8 @@ def _verify_province(
     folder: Path, manifest: Mapping[str, Any], given: Any, *, client: Any, progress: Any
 ) -> pd.DataFrame:
     """Run all counties again and compare what is said of each when it is complete."""
-    from .batch import counties_of, read_counties, run_province  # noqa: PLC0415 - an extra
+    from .batch import run_province  # noqa: PLC0415 - an extra
+    from .counties import counties_of, read_counties  # noqa: PLC0415
 
     try:
         counties = counties_of(folder, manifest) if given is None else given
