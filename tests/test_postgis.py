@@ -276,6 +276,8 @@ def test_what_is_there_stays_unless_it_is_to_be_replaced(database, sample):
         assert count("projects") == len(projects)
         fc.write_postgis(report, projects.head(1), database, schema="again", replace=True)
         assert (count("projects"), count("units")) == (1, len(report.units))
+        fc.write_postgis(report, projects.head(0), database, schema="again", replace=True)
+        assert count("projects") == 0
         # Somebody's view rests on the last table: nothing of a new result is left either.
         connection.execute("CREATE VIEW again.mine AS SELECT * FROM again.projects")
         fewer = replace(report, units=report.units.head(5))
@@ -291,6 +293,9 @@ def test_what_cannot_be_written_is_said(database, sample, postgis):
     odd = replace(report, units=report.units.to_crs(grid))
     with pytest.raises(OutputError, match=r"units: its CRS .* has no EPSG code"):
         fc.write_postgis(odd, projects, database, schema="odd")
+    nowhere = report.units.assign(geometry=gpd.GeoSeries([None] * 213, crs=4326))
+    with pytest.raises(OutputError, match="units: no row has a place"):
+        fc.write_postgis(replace(report, units=nowhere), projects, database, schema="odd")
     with pytest.raises(OutputError, match="1 to 63 bytes"):
         fc.write_postgis(report, projects, database, schema="县" * 30)
     with pytest.raises(OutputError, match="cannot be written") as caught:

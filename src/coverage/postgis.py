@@ -114,8 +114,9 @@ def write_postgis(
     Raises
     ------
     OutputError
-        Where the database cannot be reached or written, a table is there already, or a CRS has no
-        EPSG code. All tables are written in one transaction: all of them or none.
+        Where the database cannot be reached or written, a table is there already, a CRS has no EPSG
+        code, or a table no place at all. All tables are written in one transaction: all of them or
+        none.
     MissingDependencyError
         Where SQLAlchemy, psycopg or GeoAlchemy2 is not installed.
 
@@ -137,7 +138,11 @@ def write_postgis(
     if not 0 < len(schema.encode()) <= _LONGEST_NAME:
         raise OutputError(f"schema={schema!r}: a name has 1 to {_LONGEST_NAME} bytes")
     for name, table in tables.items():
-        if isinstance(table, gpd.GeoDataFrame) and table.crs.to_epsg() is None:
+        if not isinstance(table, gpd.GeoDataFrame):
+            continue
+        if len(table) and table.geometry.isna().all():
+            raise OutputError(f"{name}: no row has a place; there is nothing to draw of it")
+        if table.crs.to_epsg() is None:
             raise OutputError(
                 f"{name}: its CRS ({table.crs.name}) has no EPSG code, by which PostGIS would know "
                 "it; bring the inputs to one that has, e.g. units.to_crs(4490)"
