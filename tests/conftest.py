@@ -6,12 +6,17 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import facility_coverage as fc
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("FACILITY_COVERAGE_SHARED", ROOT.parent / "shared"))
+
+# The same examples each time; pytest --hypothesis-profile=default looks for new ones.
+hypothesis.settings.register_profile("same", derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ def folder(tmp_path, county):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_run_writes_map_workbook_and_manifest(folder, capsys):
     assert main(["run", str(folder / "county.toml")]) == 0
     printed = capsys.readouterr().out

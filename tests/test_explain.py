@@ -329,6 +329,21 @@ def test_just_under_half_is_not_told_as_half():
     assert "还差 3 人够得着（现 49.9%，须 50%）" in found.text()
 
 
+def test_the_loss_of_the_only_facility_is_no_gap_of_data():
+    """By car the home lies off the network, which cannot be told; with no clinic at all it can."""
+    roads = network(
+        [(0, 1, False, "residential"), (1, 2, False, "footway")], [(0, 0), (1000, 0), (2000, 0)]
+    )
+    rule = replace(RURAL, alternatives=(Alternative("motor", 6.0), Alternative("walk", 15.0)))
+    homes, sites = [(1900, 30, 5, "h0")], [(1800, 30)]
+    report = assessed(roads, homes, sites, rule)
+    assert report.verdicts["reachable_state"].iloc[0] == "covered"
+    assert set(report.access.table["reason"]) == {"", "off_network"}
+    again = assessed(roads, homes, sites, rule, status=["closed"]).verdicts
+    found = explain(report, "130824100201")
+    assert found.loss.state == again["reachable_state"].iloc[0] == "uncovered"
+
+
 # --- what always holds ---------------------------------------------------------------------------
 
 SITE_STATE = st.sampled_from(

@@ -235,12 +235,12 @@ def test_a_large_problem_is_solved_to_a_proven_gap():
 def hard():
     """A problem with little room, whose optimum takes the solver a tree to prove."""
     rng = np.random.default_rng(20250715)
-    homes, sites = rng.random((80, 2)), rng.random((40, 2))
+    homes, sites = rng.random((64, 2)), rng.random((32, 2))
     near = cKDTree(homes).query_ball_point(sites, 0.25)
-    site = np.repeat(np.arange(40), [len(rows) for rows in near])
-    reach = coo_array((np.ones(site.size), (np.concatenate(near).astype(int), site)), (80, 40))
-    given = {"load": rng.integers(10, 90, 80), "capacity": rng.integers(100, 300, 40)}
-    return reach.tocsr(), {"cost": rng.integers(20, 99, 40), "needed": 60, **given}
+    site = np.repeat(np.arange(32), [len(rows) for rows in near])
+    reach = coo_array((np.ones(site.size), (np.concatenate(near).astype(int), site)), (64, 32))
+    given = {"load": rng.integers(10, 90, 64), "capacity": rng.integers(100, 300, 32)}
+    return reach.tocsr(), {"cost": rng.integers(20, 99, 32), "needed": 48, **given}
 
 
 def test_a_search_cut_short_by_nodes_says_so_and_ends_the_same_each_time(hard):

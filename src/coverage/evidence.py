@@ -277,6 +277,17 @@ class _Case:
             self.following[pool, way] = next_nearest(self.access, pool, way)
         return self.following[pool, way]
 
+    def nearest_without(self, facility: int, pool: Pool, way: Way) -> Nearest:
+        """Give what would be known of the unit's points if a facility were closed."""
+        searches, known = self.access.searches, self.access.nearest[pool, way]
+        chosen = searches.members(pool).copy()
+        chosen[facility] = False  # also tells otherwise why the others are out of reach
+        found = searches.answer(searches.search(chosen, way), way, self.homes)
+        minutes, place, reason = known.minutes.copy(), known.facility.copy(), known.reason.copy()
+        minutes[self.homes], place[self.homes] = found.minutes, found.facility
+        reason[self.homes] = found.reason
+        return Nearest(minutes, place, reason)
+
     def judge_by(self, nearest: dict[Question, Nearest]) -> Judged:
         """Judge the unit's points by other trips than the report's."""
         return judge_points(self.standard, replace(self.access, nearest=nearest), self.homes)
@@ -554,12 +565,7 @@ def _loss(case: _Case, verdict: pd.Series, points: gpd.GeoDataFrame) -> Loss | N
     for way, _ in case.ways:
         for pool in (case.pool, case.pool._replace(quality="perhaps")):
             if (pool, way) in nearest:
-                known, other = nearest[pool, way], case.next_nearest(pool, way)
-                gone = known.facility == lost
-                minutes = np.where(gone, other.minutes, known.minutes)
-                facility = np.where(gone, other.facility, known.facility)
-                reason = np.where(gone, other.reason, known.reason)
-                nearest[pool, way] = Nearest(minutes, facility, reason)
+                nearest[pool, way] = case.nearest_without(lost, pool, way)
     judged = case.judge_by(nearest)
     unit, then = case.judge(judged), case.table(judged).iloc[t]
     if then["state"] != "covered":
