@@ -203,7 +203,7 @@ def sample():
     return report, fc.propose_projects(report, roads)
 
 
-SCHEMA = """成果 "2025"; DROP SCHEMA public; --' """
+SCHEMA = "成果_2025"
 
 
 def test_a_report_is_written(database, sample):
@@ -296,8 +296,11 @@ def test_what_cannot_be_written_is_said(database, sample, postgis):
     nowhere = report.units.assign(geometry=gpd.GeoSeries([None] * 213, crs=4326))
     with pytest.raises(OutputError, match="units: no row has a place"):
         fc.write_postgis(replace(report, units=nowhere), projects, database, schema="odd")
-    with pytest.raises(OutputError, match="1 to 63 bytes"):
-        fc.write_postgis(report, projects, database, schema="县" * 30)
+    for schema in ("", "县" * 30, "a b", 'a"; DROP SCHEMA public; --'):
+        with pytest.raises(OutputError, match="letters, digits and underscores, 63 bytes"):
+            fc.write_postgis(report, projects, database, schema=schema)
+    with pytest.raises(OutputError, match="projects: column 'a\"b'"):
+        fc.write_postgis(report, projects.assign(**{'a"b': 1}), database, schema="odd")
     with pytest.raises(OutputError, match="cannot be written") as caught:
         fc.write_postgis(report, projects, postgis.replace("planner:", "planner:wrong"))
     assert PASSWORD not in str(caught.value)

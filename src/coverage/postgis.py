@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def write_postgis(
     url : str
         As for reading: ``postgresql://user:password@host:port/database``.
     schema : str
-        Where they go; made if it is not there.
+        Where they go; made if it is not there. Letters of any script, digits and underscores.
     replace : bool
         Take the place of tables of these names; by default they are refused and stay.
 
@@ -115,8 +116,8 @@ def write_postgis(
     ------
     OutputError
         Where the database cannot be reached or written, a table is there already, a CRS has no EPSG
-        code, or a table no place at all. All tables are written in one transaction: all of them or
-        none.
+        code, a table no place at all, or a name other characters. All tables are written in one
+        transaction: all of them or none.
     MissingDependencyError
         Where SQLAlchemy, psycopg or GeoAlchemy2 is not installed.
 
@@ -135,9 +136,10 @@ def write_postgis(
         **{name: getattr(report, name) for name in _KEYS if name != "projects"},
         "projects": projects,
     }
-    if not 0 < len(schema.encode()) <= _LONGEST_NAME:
-        raise OutputError(f"schema={schema!r}: a name has 1 to {_LONGEST_NAME} bytes")
+    _refuse_name(schema, "schema=")
     for name, table in tables.items():
+        for column in table.columns:
+            _refuse_name(column, f"{name}: column ")
         if not isinstance(table, gpd.GeoDataFrame):
             continue
         if len(table) and table.geometry.isna().all():
@@ -152,6 +154,16 @@ def write_postgis(
     with _connection(url, error=OutputError, task="written") as (connection, database):
         _write(connection, database, tables, schema, comment, replace=replace)
     return tuple(f"{schema}.{name}" for name in tables)
+
+
+def _refuse_name(name: Any, what: str) -> None:
+    """Refuse a name that PostgreSQL would cut, or that geopandas before 1.1.2 does not quote."""
+    text = str(name)
+    if not re.fullmatch(r"\w+", text) or len(text.encode()) > _LONGEST_NAME:
+        raise OutputError(
+            f"{what}{text!r}: a name has letters, digits and underscores, {_LONGEST_NAME} bytes "
+            "at most; give another"
+        )
 
 
 @contextmanager
