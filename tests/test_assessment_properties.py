@@ -130,7 +130,7 @@ def assessed(county, plan=PLAN, **changed):
 
 # Shrinking asks for thousands of counties: it is left out.
 few = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow],

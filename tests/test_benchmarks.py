@@ -116,6 +116,7 @@ def test_ratios_are_of_neighbouring_runs(modules):
     assert modules[0].ratio([2.0, 40.0, 3.0], [1.0, 10.0, 1.0]) == 3.0
 
 
+@pytest.mark.slow
 def test_runs_alternate_and_stop_at_the_budget(modules):
     engine, order = modules[0], []
     contenders = {

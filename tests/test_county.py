@@ -131,6 +131,7 @@ def test_costs_budgets_and_sites_of_a_county(folder, units):
     assert manifest["options"]["project_options"]["costs"]["new_build"] == [20, 0.25]
 
 
+@pytest.mark.slow
 def test_demo_equals_the_ten_calls(tmp_path, report, capsys):
     assert main(["demo", "--out", str(tmp_path), "--lang", "zh"]) == 0
     printed = capsys.readouterr().out

@@ -130,6 +130,7 @@ def test_tags_nodes_and_direction_are_those_of_the_extract(download, helsinki_pb
     assert "gates and other barriers may be closed" in rules
 
 
+@pytest.mark.slow
 def test_every_kind_of_area_gives_the_same_roads(download, overpass):
     box = shapely.box(*BOX)
     overpass.places["Kluuvi"] = box

@@ -194,7 +194,7 @@ def small_counties(draw):
     return roads, *county_of(roads, homes, sites, kinds=kinds, residents=residents, area=area)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=7, deadline=None)
 @given(small_counties())
 def test_equal_to_closing_each_facility_and_assessing_again(town_plan, town):
     roads, units, facilities, demand = town
@@ -594,7 +594,7 @@ def check_bridges(report, table, groups):
                 assert pd.isna(row["flips"])
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=7, deadline=None)
 @given(small_counties(), st.data())
 def test_bridges_equal_networkx_on_the_roads_without_them(town_plan, town, data):
     roads, units, facilities, demand = town

@@ -435,6 +435,7 @@ def test_search_finds_by_keyboard(open_page, county_map, fake):
     assert page.locator(".fc-found .fc-none").is_visible()
 
 
+@pytest.mark.slow
 def test_names_on_the_map_do_not_touch(open_page, county_map):
     page = open_page(county_map)
     for zoom in (10, 12, 14):

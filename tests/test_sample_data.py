@@ -236,6 +236,7 @@ def test_lengths_and_street_counts_are_osmnx_ones(graph: nx.MultiDiGraph) -> Non
     assert streets == dict(nx.Graph(graph).degree())
 
 
+@pytest.mark.slow
 def test_osmnx_loads_the_graph() -> None:
     ox = pytest.importorskip("osmnx")
     graph = ox.load_graphml(DATA / GRAPHML)
