@@ -19,6 +19,7 @@ from facility_coverage.errors import (
     NetworkError,
     NoCrsError,
 )
+from facility_coverage.intake import IntakeLog, IntakeReport
 
 SQUARES = [shapely.box(x, 0, x + 1, 1) for x in range(3)]
 
@@ -340,3 +341,16 @@ def test_findings_survive_being_stored(tmp_path):
 
 def test_tables_with_findings_can_be_joined(facilities):
     assert isinstance(pd.concat([facilities, facilities]), pd.DataFrame)
+
+
+def test_counts_are_of_rows_and_of_whole_files():
+    """A rule told of 1,002 rows (the last two in one line), of a row elsewhere, and of a file."""
+    log = IntakeLog("a.csv", np.arange(1, 1003))
+    log.at("code.missing", np.ones(1002, dtype=bool), field="unit_code", code="x")
+    other = IntakeLog("b.csv", np.arange(1, 3))
+    other.at("code.missing", np.array([False, True]), field="unit_code", code="x")
+    other.whole("code.missing", field="unit_code", code="x")
+    report = IntakeReport((*log.findings, *other.findings))
+    severity = report.table["severity"].iloc[0]
+    assert report.counts == {severity: {"code.missing": 1002 + 1 + 1}}
+    assert report.summary()["count"].tolist() == [1002, 1, 1]

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
@@ -313,12 +313,13 @@ def _identity(county: CountyInputs, *, projects: bool) -> dict[str, Any]:
     if "plan" not in inputs:
         text = plan_template(str(county.plan)).encode()
         inputs["plan"] = {"file": str(county.plan), "sha256": [sha256(text).hexdigest()]}
-    shown = {*inputs, "source", "out", "lang", "circle_kind", "circle_mode", "circle_minutes"}
-    options = {name: each for name, each in asdict(county.county).items() if name not in shown}
+    circles = {"circle_kind", "circle_mode", "circle_minutes"}  # not drawn here
+    asked = county.county.options.items()
+    options = {name: each for name, each in asked if name not in circles}
     identity = {
         "county_code": county.county_code,
         "inputs": inputs,
-        "options": {**options, "propose_projects": projects},
+        "options": {"name": county.name, **options, "propose_projects": projects},
         "packages": _versions(),
     }
     return json.loads(json.dumps(identity, default=str))

@@ -7,7 +7,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -88,23 +88,8 @@ _PROJECT_OPTIONS = {
     "annual_budgets": dict,
 }
 _TRAVEL_OPTIONS = {"leg_limit_m": _NUMBER, "leg_detour": _NUMBER, "direction": str}
-# What a county file may ask for, beside its files.
-_OPTIONS = (
-    "datum",
-    "kind",
-    "strict",
-    "repair",
-    "aliases",
-    "crs",
-    "columns",
-    "layers",
-    "road_options",
-    "project_options",
-    "annual_budgets",
-    "circle_kind",
-    "circle_mode",
-    "circle_minutes",
-)
+_FILES = ("units", "demand", "facilities", "roads", "neighbours")
+_CONDITIONS = ("closures", "barriers", "elevation", "sites", "links")
 _PACKAGES = (
     "facility-coverage",
     "geopandas",
@@ -162,19 +147,16 @@ class County:
     @property
     def files(self) -> dict[str, Path]:
         """The input files that are set, by name."""
-        named = {
-            "units": self.units,
-            "demand": self.demand,
-            "facilities": self.facilities,
-            "roads": self.roads,
-            "neighbours": self.neighbours,
-            "closures": self.closures,
-            "barriers": self.barriers,
-            "elevation": self.elevation,
-            "sites": self.sites,
-            "links": self.links,
+        given = {name: getattr(self, name) for name in (*_FILES, *_CONDITIONS)}
+        return {name: path for name, path in given.items() if path is not None}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is asked for beside name, files, plan, language and outputs."""
+        others = {"name", "plan", "out", "lang", "source", *_FILES, *_CONDITIONS}
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in others
         }
-        return {name: path for name, path in named.items() if path is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,13 +255,11 @@ def read_county(path: str | Path) -> County:
         where=where,
         error=ConfigError,
     )
-    names = ["units", "demand", "facilities", "roads", "neighbours"]
-    conditions = ["closures", "barriers", "elevation", "sites", "links"]
     files = require(table, "files", dict, where=where, error=ConfigError)
-    check_keys(files, [*names, *conditions], where=f"{where}: [files]", error=ConfigError)
+    check_keys(files, [*_FILES, *_CONDITIONS], where=f"{where}: [files]", error=ConfigError)
     columns, layers = table.get("columns", {}), table.get("layers", {})
-    check_keys(columns, names, where=f"{where}: [columns]", error=ConfigError)
-    check_keys(layers, names, where=f"{where}: [layers]", error=ConfigError)
+    check_keys(columns, _FILES, where=f"{where}: [columns]", error=ConfigError)
+    check_keys(layers, _FILES, where=f"{where}: [layers]", error=ConfigError)
     circles, outputs = table.get("circles", {}), table.get("outputs", {})
     check_keys(circles, ["kind", "mode", "minutes"], where=f"{where}: [circles]", error=ConfigError)
     check_keys(outputs, ["folder"], where=f"{where}: [outputs]", error=ConfigError)
@@ -757,8 +737,8 @@ def _manifest(
         **trail,
         "rows": {**trail["rows"], "projects": len(projects)},
         "options": {
-            **{name: getattr(county, name) for name in _OPTIONS},
-            **report.access.options,
+            **{name: each for name, each in county.options.items() if name != "travel_options"},
+            **report.access.options,  # those of travel, as they were used
         },
         "packages": {
             "python": platform.python_version(),

@@ -278,10 +278,10 @@ class _Case:
         return self.following[pool, way]
 
     def nearest_without(self, facility: int, pool: Pool, way: Way) -> Nearest:
-        """Give what would be known of the unit's points if a facility were closed."""
+        """Search anew for the unit's points as if a facility were closed: reasons change too."""
         searches, known = self.access.searches, self.access.nearest[pool, way]
         chosen = searches.members(pool).copy()
-        chosen[facility] = False  # also tells otherwise why the others are out of reach
+        chosen[facility] = False
         found = searches.answer(searches.search(chosen, way), way, self.homes)
         minutes, place, reason = known.minutes.copy(), known.facility.copy(), known.reason.copy()
         minutes[self.homes], place[self.homes] = found.minutes, found.facility

@@ -573,11 +573,10 @@ def _is_rest(values: pd.Series) -> pd.Series:
 
 
 def _counted(part: pd.DataFrame) -> int:
-    """Count the rows some findings stand for."""
-    rest = part.loc[_is_rest(part["value"]), "value"].str.extract(_REST)[0]
-    listed = int(part["row"].notna().sum())
-    further = int(rest.str.replace(",", "").astype(int).sum()) if len(rest) else 0
-    return listed + further or len(part)
+    """Count the rows, or files, some findings stand for."""
+    rest = _is_rest(part["value"])
+    further = part.loc[rest, "value"].str.extract(_REST)[0].str.replace(",", "")
+    return int((~rest).sum()) + sum(map(int, further))
 
 
 def _where(part: pd.DataFrame) -> str:

@@ -129,9 +129,12 @@ def write_postgis(
     >>> roads = fc.read_roads(county.roads)
     >>> report = fc.assess(units, facilities, fc.travel_times(units, facilities, roads, plan), plan)
     >>> projects = fc.propose_projects(report, roads)
-    >>> url = "postgresql://planner@nowhere.invalid/county"
-    >>> fc.write_postgis(report, projects, url, schema="coverage_2025")  # doctest: +SKIP
-    """
+    >>> try:
+    ...     fc.write_postgis(report, projects, "county.gpkg")  # postgresql://planner@host/county
+    ... except fc.CoverageError as fault:
+    ...     print(fault)
+    not a database URL; write postgresql://user:password@host:port/database, special characters of the password as %40 and the like
+    """  # noqa: E501 - the error is one line
     tables = {
         **{name: getattr(report, name) for name in _KEYS if name != "projects"},
         "projects": projects,
